@@ -1,0 +1,73 @@
+"""The small protocol behind which every engine stands."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from expo_bench.prompts import Message
+from expo_bench.rows import FinishReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How to sample; the same for every request of a call."""
+
+    temperature: float
+    """0 is greedy decoding."""
+    top_p: float
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    """Strings that end a completion; the string itself is cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A prompt and the samples that are wanted of it."""
+
+    problem_id: str
+    messages: tuple[Message, ...]
+    sample_indexes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    """One a sample, same order as `sample_indexes`."""
+    chat: bool = True
+    """False: the only message's content is the prompt, with no chat template around it."""
+    prefix: str = ""
+    """The beginning of the assistant's turn, given; completions continue it and do not repeat it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What came of one sample of one request."""
+
+    problem_id: str
+    sample_index: int
+    text: str
+    token_ids: tuple[int, ...] | None
+    n_tokens: int
+    finish_reason: FinishReason
+    sum_logprob: float | None
+    """As `Sample.sum_logprob`."""
+    error: str | None = None
+    """Why there is no text, where finish_reason is "error"; the rest of the call goes on."""
+
+
+class Generator(Protocol):
+    """An engine that samples completions."""
+
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
+        """Yield each completion as soon as it is finished, in any order.
+
+        A prompt that leaves no room in the model's context ends as an "error" completion.
+
+        Raises:
+            UserError: the engine cannot do what `params` asks for.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records of the model and the engine, as JSON values."""
+        ...
+
+    def close(self) -> None:
+        """Free the model, its processes and its memory."""
+        ...

@@ -1,0 +1,83 @@
+"""Problem -> chat messages. Templates are constants; their digest goes to the manifest."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from expo_bench.errors import UserError
+from expo_bench.rows import Problem
+
+
+class Message(TypedDict):
+    """One chat message."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A prompt template: the user turn, and a system turn where the template has one."""
+
+    name: str
+    user: str
+    """Holds `{question}` once, and `{answer}` where the policy is shown the gold answer."""
+    system: str | None = None
+    chat: bool = True
+    """False: `user` is the whole prompt of a base model, with no chat template around it."""
+
+    def digest(self) -> str:
+        """Return 12 hex digits that change whenever the rendered prompt would."""
+        return hashlib.sha256(repr((self.system, self.user, self.chat)).encode()).hexdigest()[:12]
+
+    def messages(self, problem: Problem) -> tuple[Message, ...]:
+        """Return the chat messages for `problem`."""
+        slots = {"{question}": problem.question, "{answer}": problem.answer}
+        # one pass and no str.format: templates, questions and answers are full of braces
+        content = re.sub(r"\{question\}|\{answer\}", lambda slot: slots[slot[0]], self.user)
+        user = Message(role="user", content=content)
+        if self.system is None:
+            return (user,)
+        return (Message(role="system", content=self.system), user)
+
+
+BOXED = Prompt(
+    name="boxed",
+    user="{question}\n\nPlease reason step by step, and put your final answer within \\boxed{}.",
+)
+QWEN_BOXED = Prompt(
+    name="qwen-boxed",
+    system="Please reason step by step, and put your final answer within \\boxed{}.",
+    user="{question}",
+)
+PLAIN = Prompt(
+    name="plain",
+    user="Problem: {question}\n\nSolution, step by step, with the final answer within \\boxed{}:\n",
+    chat=False,
+)
+SOLVE_PROMPTS = {prompt.name: prompt for prompt in (BOXED, QWEN_BOXED, PLAIN)}
+
+SELF_EXPLAIN = Prompt(
+    name="self-explain",
+    user="{question}\n\nThe correct final answer is {answer}. Please explain step by step how to reach it, "
+    "and put the final answer within \\boxed{}.",
+)
+
+
+def solve_prompt(name_or_path: str) -> Prompt:
+    """Return the named solve prompt, or read the user turn from a text file that holds `{question}`.
+
+    Raises:
+        UserError: the name is unknown and no such file exists, or the file has no `{question}`.
+    """
+    if name_or_path in SOLVE_PROMPTS:
+        return SOLVE_PROMPTS[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise UserError(f"prompt {name_or_path!r} is neither a file nor one of {', '.join(SOLVE_PROMPTS)}")
+    text = path.read_text(encoding="utf-8")
+    if text.count("{question}") != 1:
+        raise UserError(f"prompt file {path} must hold the text {{question}} exactly once")
+    return Prompt(name=path.name, user=text)

@@ -1,0 +1,124 @@
+"""The rows that flow between stages. Frozen, no logic, no I/O.
+
+A missing value is None, never NaN and never 0. `store` reads and writes these rows; each is one line of JSON.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+PromptKind = Literal["solve"]
+FinishReason = Literal["stop", "length", "error"]
+Status = Literal["graded", "no_answer", "truncated", "timeout", "error", "bad_gold"]
+STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "error", "bad_gold")
+
+_STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One question of a benchmark with its gold answer. Key: problem_id."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    problem_id: str
+    """Benchmark, a dash, and the first 12 hex digits of the question's sha256."""
+    benchmark: str
+    split: str
+    question: str
+    answer: str
+    """The gold answer, as text that the grader can read."""
+    solution: str | None = None
+    """The benchmark's own (expert) chain of thought."""
+    level: int | None = None
+    subject: str | None = None
+    domain: tuple[str, ...] = ()
+    """The domains that the problem belongs to; it counts in each."""
+    source: str | None = None
+    """Where the problem comes from: a competition, a file, a URL."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One completion of a prompt by a policy. Key: problem_id, sample_index."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    problem_id: str
+    sample_index: int
+    prompt_kind: PromptKind
+    text: str
+    token_ids: tuple[int, ...] | None
+    """The ids that the policy emitted, end-of-sequence included; None where the engine does not tell them."""
+    n_tokens: int
+    finish_reason: FinishReason
+    seed: int
+    sum_logprob: float | None
+    """Sum over token_ids of log pi(token), in nats, at temperature 1 and without truncation of the distribution."""
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """A grader's verdict on a sample. Key: problem_id, sample_index, grader."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    problem_id: str
+    sample_index: int
+    grader: str
+    status: Status
+    correct: bool | None
+    """True or False where status is "graded", else None."""
+    extracted: str | None
+    """The answer that was found in the text."""
+    answer_class: int | None
+    """The sample_index of the first graded sample of the problem whose answer is equivalent (itself, if none is)."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number over the samples of a subset of problems. Key: name, subset, grader."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str
+    """For instance "avg@n", "pass@4", "maj@8", "G-Pass@8_0.5", "Cover@0.5", "truncated"."""
+    subset: str
+    """"all", or "field=value": "benchmark=math500", "level=5", "subject=Algebra", "domain=..."."""
+    grader: str
+    value: float | None
+    stderr: float | None
+    """Clustered by problem."""
+    ci_low: float | None
+    ci_high: float | None
+    """A bootstrap 95% interval over problems."""
+    n_problems: int
+    n_samples: int
+    counts: dict[str, int]
+    """Samples by status; the counts add up to n_samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a run is, so that its folder explains itself. One a run folder."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    schema_version: int
+    status: Literal["started", "finished"]
+    started: str
+    finished: str | None
+    protocol_hash: str
+    """Runs are compared where it agrees: a digest of `protocol`."""
+    protocol: dict[str, Any]
+    """Prompt templates, max tokens, temperature, top-p, stop, thinking, grader."""
+    model: dict[str, Any]
+    """Name, revision, digests of weights, tokenizer and chat template, engine and its version, dtype."""
+    benchmarks: dict[str, dict[str, Any]]
+    """For each benchmark: split, revision, digest of questions and answers, number of problems."""
+    seed: int
+    environment: dict[str, Any]
+    """Python and package versions, processor, accelerators, git commit."""
+    counts: dict[str, int]
+    """Rows by kind."""

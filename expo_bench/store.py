@@ -1,0 +1,202 @@
+"""The run folder: every path, codec and write. Nobody else opens a result file."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from expo_bench.errors import UserError
+from expo_bench.rows import Grade, Manifest, Metric, Problem, Sample
+
+SCHEMA_VERSION = 1
+Row = TypeVar("Row", Problem, Sample, Grade, Metric, Manifest)
+
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(row_type: type[Row]) -> TypeAdapter[Row]:
+    # built at first use: building all of them would cost start-up time
+    if row_type not in _ADAPTERS:
+        _ADAPTERS[row_type] = TypeAdapter(row_type)
+    return _ADAPTERS[row_type]
+
+
+def encode(row: Problem | Sample | Grade | Metric | Manifest) -> bytes:
+    """Return the row as one line of JSON, newline included."""
+    return _adapter(type(row)).dump_json(row) + b"\n"
+
+
+def read_rows(path: Path, row_type: type[Row]) -> Iterator[Row]:
+    """Yield the rows of a JSON-lines file, one at a time; a torn last line is left out.
+
+    Raises:
+        UserError: a line that is whole is no such row.
+    """
+    if not path.exists():
+        return
+    adapter = _adapter(row_type)
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield adapter.validate_json(line)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise UserError(f"{path}:{number}: not a {row_type.__name__} row: {where} {first['msg']}") from error
+
+
+class Appender:
+    """Appends rows to a JSON-lines file, a batch at a time; what `append` returned from survives a kill."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = path.open("ab")
+        _cut_torn_line(path)
+
+    def append(self, rows: Iterable[Problem | Sample | Grade]) -> None:
+        """Write the rows in one system call, so that a kill leaves at most one torn line."""
+        self._file.write(b"".join(map(encode, rows)))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> "Appender":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        end = file.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            size = min(65536, position)
+            file.seek(position - size)
+            newline = file.read(size).rfind(b"\n")
+            if newline >= 0:
+                position += newline + 1 - size
+                break
+            position -= size
+        if position < end:
+            file.truncate(position)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace the file in one step: a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    data = content.encode() if isinstance(content, str) else content
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class RunFolder:
+    """One run on disk. Reading needs no lock; whoever writes holds `lock()`."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.manifest_path = self.path / "manifest.json"
+        self.config_path = self.path / "config.yaml"
+        self.problems_path = self.path / "problems.jsonl"
+        self.samples_path = self.path / "samples.jsonl"
+        self.metrics_path = self.path / "metrics.json"
+        self.report_path = self.path / "report.html"
+
+    def grades_path(self, grader: str) -> Path:
+        """Return the file of one grader's verdicts."""
+        return self.path / "grades" / f"{grader}.jsonl"
+
+    def lock(self) -> IO[bytes]:
+        """Take the folder for this process; the lock dies with the process or when the file is closed.
+
+        Raises:
+            UserError: another process writes into this folder.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = (self.path / ".lock").open("ab")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.close()
+            raise UserError(
+                f"another process is writing to {self.path}; wait for it or choose another folder with -o"
+            ) from error
+        return handle
+
+    def read_manifest(self) -> Manifest:
+        """Return the manifest.
+
+        Raises:
+            UserError: there is none, it cannot be read, or a newer expo-bench wrote it.
+        """
+        if not self.manifest_path.is_file():
+            raise UserError(f"{self.path} is not a run folder: it has no manifest.json")
+        text = self.manifest_path.read_bytes()
+        try:
+            version = json.loads(text).get("schema_version", 0)
+            if version > SCHEMA_VERSION:
+                raise UserError(
+                    f"{self.manifest_path} has schema {version}, this expo-bench reads up to {SCHEMA_VERSION}: upgrade"
+                )
+            return _adapter(Manifest).validate_json(text)
+        except (ValueError, AttributeError) as error:
+            raise UserError(f"{self.manifest_path} is damaged: {error}") from error
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest atomically."""
+        write_atomically(self.manifest_path, _adapter(Manifest).dump_json(manifest, indent=1))
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield the problems of the run."""
+        return read_rows(self.problems_path, Problem)
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield the samples, in the order in which they were finished."""
+        return read_rows(self.samples_path, Sample)
+
+    def grades(self, grader: str) -> Iterator[Grade]:
+        """Yield one grader's verdicts."""
+        return read_rows(self.grades_path(grader), Grade)
+
+    def graders(self) -> list[str]:
+        """Return the names of the graders that have verdicts here."""
+        return sorted(path.stem for path in (self.path / "grades").glob("*.jsonl"))
+
+    def write_problems(self, problems: Iterable[Problem]) -> None:
+        """Write the exact problems of the run, once."""
+        write_atomically(self.problems_path, b"".join(map(encode, problems)))
+
+    def metrics(self) -> list[Metric]:
+        """Return the metrics; an empty list where they were not computed yet."""
+        if not self.metrics_path.is_file():
+            return []
+        return _metrics_adapter().validate_json(self.metrics_path.read_bytes())
+
+    def write_metrics(self, metrics: list[Metric]) -> None:
+        """Replace metrics.json atomically."""
+        write_atomically(self.metrics_path, _metrics_adapter().dump_json(metrics, indent=1))
+
+
+@cache
+def _metrics_adapter() -> TypeAdapter[list[Metric]]:
+    return TypeAdapter(list[Metric])
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(path.read_bytes())
