@@ -1,0 +1,130 @@
+"""What a user may set: one model a command, unknown keys refused; a YAML file, then `key=value` overrides."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from expo_bench.errors import UserError
+
+
+class EvalConfig(BaseModel):
+    """All that decides an evaluation. `config.yaml` of a run folder holds it, resolved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str
+    """A hub id, a local folder, a GGUF file, `micro`, or URL#name of an OpenAI-compatible server."""
+    revision: str | None = None
+    engine: Literal["auto", "transformers", "vllm", "server"] = "auto"
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    engine_options: dict[str, Any] = Field(default_factory=dict)
+    """Handed to the engine as they are: batch_size and device, vllm.LLM's arguments, or the server engine's."""
+
+    benchmarks: tuple[str, ...] = Field(min_length=1)
+    """Names of benchmarks, or JSON-lines files."""
+    split: str | None = None
+    levels: tuple[int, ...] | None = None
+    subjects: tuple[str, ...] | None = None
+    limit: int | None = Field(default=None, ge=1)
+    """Problems of each benchmark at most."""
+    shuffle_seed: int | None = None
+    """Shuffle before the limit is applied."""
+    data_dir: Path | None = None
+    dataset_revision: str | None = None
+
+    prompt: str = "boxed"
+    """A named solve prompt, or a text file that holds {question}."""
+    chat_template: Path | None = None
+    """A Jinja file in place of the tokenizer's own template."""
+    enable_thinking: bool | None = None
+    thinking_tokens: int | None = Field(default=None, ge=1)
+    """A budget of its own for what stands before </think>; max_tokens then counts from there."""
+
+    n: int = Field(default=8, ge=1)
+    """Samples a problem."""
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=2048, ge=1)
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    ks: tuple[int, ...] | None = None
+    """The k of pass@k and maj@k; powers of two up to n where None."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.temperature == 0 and self.n > 1:
+            raise ValueError(f"temperature 0 is greedy: all n={self.n} samples would be equal; use -n 1 or a temperature")
+        if self.ks and max(self.ks) > self.n:
+            raise ValueError(f"pass@{max(self.ks)} needs n >= {max(self.ks)}, n is {self.n}")
+        if self.engine == "server" and "#" not in self.model:
+            raise ValueError("the server engine takes MODEL as URL#name, for instance http://127.0.0.1:8000/v1#name")
+        if any(not string for string in self.stop):
+            raise ValueError("a stop string may not be empty")
+        return self
+
+
+def load_config(file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> EvalConfig:
+    """Return the configuration: the YAML file, then what was set on the command line, then `key=value` overrides.
+
+    Raises:
+        UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
+    """
+    values: dict[str, Any] = _read_yaml(file) if file else {}
+    values.update(settings)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return EvalConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_one_line(error, file)) from error
+
+
+def to_yaml(config: EvalConfig) -> str:
+    """Return the resolved configuration; `load_config` reads it back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"config file {file} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {file} cannot be read: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"config file {file} is not YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"config file {file} must hold `key: value` lines")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"{override!r} is not of the form key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the value of {override!r} is not YAML") from error
+    *parents, key = path.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{override!r}: {parent} holds no keys")
+        values = inner
+    values[key] = value
+
+
+def _one_line(error: ValidationError, file: Path | None) -> str:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"no such setting; there are {', '.join(EvalConfig.model_fields)}"
+    elif first["type"] == "missing":
+        message = "is not set"
+    where = f" (in {file})" if file else ""
+    return f"{key}: {message}{where}" if key else f"{message}{where}"
