@@ -56,7 +56,9 @@ class EvalConfig(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.temperature == 0 and self.n > 1:
-            raise ValueError(f"temperature 0 is greedy: all n={self.n} samples would be equal; use -n 1 or a temperature")
+            raise ValueError(
+                f"temperature 0 is greedy: all n={self.n} samples would be equal; use -n 1 or a temperature"
+            )
         if self.ks and max(self.ks) > self.n:
             raise ValueError(f"pass@{max(self.ks)} needs n >= {max(self.ks)}, n is {self.n}")
         if self.engine == "server" and "#" not in self.model:

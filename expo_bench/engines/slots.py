@@ -27,8 +27,10 @@ class Slots:
     decoding step of all active slots (`begin_step`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int) -> None:
+        """Keep room for `capacity` slots from the beginning; more may come."""
         self.n_active = 0
+        self._capacity = capacity
         self._store: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._prompts: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
         self._positions: torch.Tensor | None = None
@@ -72,7 +74,7 @@ class Slots:
 
     def shrink(self, n_active: int) -> None:
         """Keep the first slots only and give the memory of the others back."""
-        self.n_active = min(n_active, self.n_active)
+        self.n_active = self._capacity = min(n_active, self.n_active)
         self._prompts = {}
         for layer in list(self._store):
             key, value = self._store[layer]
@@ -85,13 +87,10 @@ class Slots:
         if stored is not None and stored[0].shape[0] >= rows and stored[0].shape[2] >= length:
             return stored
         old_rows, old_length = (stored[0].shape[0], stored[0].shape[2]) if stored else (0, 0)
-        # lengths grow by a half, so that all copying together stays linear in the final length
-        length = (
-            max(-(-max(length, old_length * 3 // 2) // _BLOCK) * _BLOCK, old_length)
-            if length > old_length
-            else old_length
-        )
-        rows = max(rows, old_rows)
+        if length > old_length:
+            # by a half at least, so that all copying together stays linear in the final length
+            length = -(-max(length, old_length * 3 // 2) // _BLOCK) * _BLOCK
+        length, rows = max(length, old_length), max(rows, old_rows, self._capacity)
         pair = []
         for index, computed in enumerate(like):
             # zeros: positions past a slot's end are masked, and a masked NaN would still poison the sum

@@ -24,6 +24,7 @@ from expo_bench.engines.slots import Slots, install
 from expo_bench.engines.token_sampling import choose
 from expo_bench.errors import UserError
 
+_EMPTY = "the prompt has no tokens"
 _log = logging.getLogger(__name__)
 _OPTIONS = {"batch_size": 128, "device": "auto"}
 
@@ -99,15 +100,11 @@ class TransformersEngine:
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records."""
+        weights = Path(self._files.path, self._files.gguf_file) if self._files.gguf_file else self._files.path
         return {
             "name": self._name,
             "revision": self._files.revision or getattr(self._model.config, "_commit_hash", None),
-            "weights_digest": weights_digest(
-                str(Path(self._files.path) / (self._files.gguf_file or ""))
-                if self._files.gguf_file
-                else self._files.path,
-                self._files.revision,
-            ),
+            "weights_digest": weights_digest(str(weights), self._files.revision),
             "chat_template_digest": text_digest(self._tokenizer.chat_template or ""),
             "engine": "transformers",
             "engine_version": transformers.__version__,
@@ -154,16 +151,17 @@ class TransformersEngine:
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""
-        batch = _Batch(self, params)
+        prompts = []
         for request in requests:
             ids = prompt_ids(self._tokenizer, request, self._enable_thinking)
             room = min(params.max_tokens, self._context - len(ids))
             prompt = _Prompt(request, ids, room, deque(range(len(request.seeds))))
-            if room < 1:
-                error = f"the prompt has {len(ids)} tokens, the model's context {self._context}"
+            if room < 1 or not ids:
+                error = f"the prompt has {len(ids)} tokens, the model's context {self._context}" if ids else _EMPTY
                 yield from (_failed(prompt, place, error) for place in prompt.waiting)
             else:
-                batch.queue.append(prompt)
+                prompts.append(prompt)
+        batch = _Batch(self, prompts, params)
         while batch.queue or batch.running:
             yield from batch.advance()
 
@@ -177,12 +175,12 @@ class TransformersEngine:
 class _Batch:
     """The samples of one `generate` call: those that wait and those that run, in the order of their slots."""
 
-    def __init__(self, engine: TransformersEngine, params: SamplingParams) -> None:
+    def __init__(self, engine: TransformersEngine, prompts: Sequence[_Prompt], params: SamplingParams) -> None:
         self._engine = engine
         self._params = params
-        self._slots = Slots()
         self._limit = engine.batch_size
-        self.queue: deque[_Prompt] = deque()
+        self.queue = deque(prompts)
+        self._slots = Slots(min(self._limit, sum(len(prompt.waiting) for prompt in prompts)))
         self.running: list[_Running] = []
 
     def advance(self) -> Iterator[Completion]:

@@ -1,0 +1,258 @@
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import expo_bench.problems
+from expo_bench.errors import UserError
+from expo_bench.problems import BENCHMARKS, load
+from expo_bench.problems.base import Entry
+from expo_bench.problems.identity import digest, with_ids
+from expo_bench.problems.loading import _PUBLISHED
+from expo_bench.rows import Problem
+
+
+def write(path: Path, rows: Iterable[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "math_train.jsonl": [{"problem": "1+1?", "level": "Level 1", "type": "Algebra", "solution": r"\boxed{2}"}],
+    "math_test.jsonl": [{"problem": "1+2?", "level": "Level ?", "type": "Geometry", "solution": r"\boxed 3"}],
+    "math500.jsonl": [{"problem": "1+3?", "solution": "4", "answer": "4", "subject": "Algebra", "level": 5}],
+    "aime24.jsonl": [{"id": 1, "problem": "1+4?", "solution": "5", "answer": "005", "url": "https://a.example"}],
+    "aime25.jsonl": [{"id": "0", "problem": "1+5?", "answer": "6"}],
+    "omni_math.jsonl": [{"domain": [], "difficulty": 9.5, "problem": "1+6?", "solution": "", "answer": "7"}],
+    "omni_math_rule.jsonl": [{"domain": [], "difficulty": 1, "problem": "1+7?", "solution": "8", "answer": "8.0"}],
+    "gsm8k_train.jsonl": [{"question": "1+8?", "answer": "#### 9"}],
+    "gsm8k_test.jsonl": [{"question": "1+9?", "answer": "#### 10"}],
+}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    for name, rows in ROWS.items():
+        write(tmp_path / name, rows)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "question", "answer", "file"),
+    [
+        ("math", "train", "1+1?", "2", "math_train.jsonl"),
+        ("math", None, "1+2?", "3", "math_test.jsonl"),
+        ("math500", None, "1+3?", "4", "math500.jsonl"),
+        ("aime24", None, "1+4?", "5", "aime24.jsonl"),
+        ("aime25", "test", "1+5?", "6", "aime25.jsonl"),
+        ("omni-math", None, "1+6?", "7", "omni_math.jsonl"),
+        ("omni-math-rule", None, "1+7?", "8", "omni_math_rule.jsonl"),
+        ("gsm8k", "train", "1+8?", "9", "gsm8k_train.jsonl"),
+        ("gsm8k", None, "1+9?", "10", "gsm8k_test.jsonl"),
+    ],
+)
+def test_each_benchmark_from_a_folder(
+    data_dir: Path, name: str, split: str | None, question: str, answer: str, file: str
+) -> None:
+    loaded = load(name, split=split, data_dir=data_dir)
+    (problem,) = loaded.problems
+    assert (problem.question, problem.answer) == (question, answer)
+    assert (problem.benchmark, problem.split) == (name, split or "test")
+    assert problem.problem_id.startswith(f"{name}-")
+    assert len(problem.problem_id) == len(name) + 13
+    assert loaded.provenance == {
+        "name": name,
+        "split": split or "test",
+        "source": file,
+        "revision": None,
+        "digest": digest(loaded.problems),
+        "digest_status": "unknown" if name in ("math", "omni-math") else "changed",
+        "n_problems": 1,
+    }
+    assert len(loaded.warnings) == 1  # of the digest, or where there is none, of the number of problems
+    assert loaded.warnings[0].startswith(f"{name} {split or 'test'}: ")
+    json.dumps(loaded.provenance)
+
+
+def test_names_are_complete() -> None:
+    assert set(BENCHMARKS) == {
+        "math", "math500", "aime24", "aime25", "omni-math", "omni-math-rule", "gsm8k", "micro"
+    }  # fmt: skip
+
+
+def test_every_split_has_a_digest_or_a_count() -> None:
+    for benchmark in _PUBLISHED.values():
+        assert set(benchmark.files) == set(benchmark.digests) | set(benchmark.counts)
+        assert all(len(digest) == 64 for digest in benchmark.digests.values())
+
+
+def test_folder_from_the_environment(data_dir: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EXPO_BENCH_DATA", str(data_dir))
+    assert load("aime25").problems[0].question == "1+5?"
+    other = tmp_path / "other"
+    other.mkdir()
+    write(other / "aime25.jsonl", [{"problem": "2+5?", "answer": 7}])
+    assert load("aime25", data_dir=other).problems[0].question == "2+5?"  # the argument wins
+
+
+def test_matching_digest(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = load("aime25", data_dir=data_dir).provenance["digest"]
+    monkeypatch.setitem(_PUBLISHED["aime25"].digests, "test", known)  # type: ignore[arg-type]
+    loaded = load("aime25", data_dir=data_dir)
+    assert loaded.provenance["digest_status"] == "match"
+    assert loaded.warnings == []
+
+
+def problem(question: str, answer: str) -> Problem:
+    return Problem(problem_id=question, benchmark="b", split="test", question=question, answer=answer)
+
+
+def test_digest_depends_on_questions_and_answers_but_not_on_order() -> None:
+    one, two = problem("a", "1"), problem("b", "2")
+    assert digest([one, two]) == digest([two, one])
+    others = [[one], [one, two, two], [problem("a", "2"), problem("b", "1")], [problem("a", "1b"), problem("", "2")]]
+    assert len({digest(problems) for problems in [[one, two], *others]}) == 5
+
+
+def test_repeated_questions_have_ids_of_their_own(tmp_path: Path) -> None:
+    rows = [{"question": "1+1?", "answer": answer} for answer in ("2", "2", "two")]
+    loaded = load(str(write(tmp_path / "my.jsonl", rows)))
+    first, second, third = (problem.problem_id for problem in loaded.problems)
+    assert (second, third) == (f"{first}-2", f"{first}-3")
+    assert loaded.warnings == [
+        "my test: 2 of 3 problems repeat the question of an earlier one: their ids end in -2, -3 and so on"
+    ]
+
+
+def test_id_is_made_of_the_question_alone() -> None:
+    (one,), (two,) = (with_ids([Entry(question="1+1?", answer=answer)], "b", "test") for answer in "23")
+    assert one.problem_id == two.problem_id == "b-cfe29f43bcc2"  # printf 1+1? | sha256sum
+
+
+def test_rows_without_an_answer_are_kept_and_counted(data_dir: Path) -> None:
+    write(data_dir / "math_test.jsonl", [{"problem": "Prove it.", "solution": "Clear."}])
+    loaded = load("math", data_dir=data_dir)
+    assert loaded.problems[0].answer == ""
+    assert "math test: 1 of 1 problems have no gold answer: their samples cannot be graded" in loaded.warnings
+    assert "math test: there are 1 problems where 5000 were published" in loaded.warnings
+
+
+def test_repairs_are_counted(data_dir: Path) -> None:
+    row = ROWS["omni_math_rule.jsonl"][0]
+    write(data_dir / "omni_math_rule.jsonl", [row, row | {"problem": "2+2?", "answer": "\frac{8}{2}"}])
+    loaded = load("omni-math-rule", data_dir=data_dir)
+    assert loaded.problems[1].answer == r"\frac{8}{2}"
+    assert loaded.warnings[0].startswith("omni-math-rule test: 1 of 2 problems had LaTeX commands")
+
+
+def test_user_file(tmp_path: Path) -> None:
+    rows = [
+        {"question": "1+1?", "answer": 2.0, "solution": "two", "level": "Level 3", "subject": "Sums", "extra": [1]},
+        {"problem": "1+2?", "answer": "3"},
+    ]
+    path = write(tmp_path / "my sums.jsonl", rows)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n\r\n"))
+    loaded = load(str(path))
+    one, two = loaded.problems
+    assert (one.question, one.answer, one.solution, one.level, one.subject) == ("1+1?", "2", "two", 3, "Sums")
+    assert (two.question, two.answer, two.solution, two.level, two.subject) == ("1+2?", "3", None, None, None)
+    assert one.benchmark == "my-sums"
+    assert loaded.provenance["source"] == "my sums.jsonl"
+    assert loaded.provenance["digest_status"] == "unknown"
+    assert loaded.warnings == []
+
+
+def test_user_file_with_the_name_of_a_benchmark(tmp_path: Path) -> None:
+    path = write(tmp_path / "math500.jsonl", [{"question": "1+1?", "answer": "2"}])
+    assert "your file math500.jsonl, not the benchmark" in load(str(path)).warnings[0]
+
+
+GOOD = '{"question": "1+1?", "answer": "2"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"{GOOD}\nnot json\n", ":2: not JSON"),
+        (f"{GOOD}\n{GOOD[:-5]}", ":2: not JSON"),
+        (f"\n\n[{GOOD}]\n", ":3: not a JSON object"),
+        (f"{GOOD}\n" + '{"answer": "2"}', ":2: has no question or problem"),
+        ('{"question": "1+1?"}', ":1: has no answer"),
+        ('{"question": "1+1?", "answer": " "}', ":1: has no answer"),
+        ('{"question": "1+1?", "answer": NaN}', ":1: 'answer' is nan"),
+        ('{"question": "1+1?", "answer": ["2"]}', ":1: 'answer' is neither text nor a number"),
+        ('{"question": 11, "answer": "2"}', ":1: field 'question' is no text"),
+        ('{"question": "1+1?", "answer": "2", "level": "hard"}', ":1: 'level' is 'hard'"),
+        ('{"question": "1+1? \\ud800", "answer": "2"}', ":1: 'question' holds half of a surrogate pair"),
+        ("[" * 100_000, ":1: not JSON"),
+        ("", "holds no problems"),
+        (b'{"question": "\xff"}', ":1: not JSON"),
+    ],
+)
+def test_bad_user_file(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = tmp_path / "my.jsonl"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UserError) as caught:
+        load(str(path))
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_row_of_a_benchmark(data_dir: Path) -> None:
+    write(data_dir / "aime25.jsonl", [{"id": "0"}])
+    with pytest.raises(UserError, match=r"aime25\.jsonl:1: has no problem"):
+        load("aime25", data_dir=data_dir)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "mathh"}, "unknown benchmark 'mathh'; choose math, math500, aime24"),
+        ({"name": "no/such.jsonl"}, "no/such.jsonl is not a file"),
+        ({"name": "math500", "split": "train"}, "math500 has no split 'train'; choose test"),
+        ({"name": "gsm8k", "split": "dev"}, "gsm8k has no split 'dev'; choose train or test"),
+        ({"name": "micro", "split": "dev"}, "micro has no split 'dev'"),
+        ({"name": "micro", "revision": "main"}, "micro has no revisions"),
+        ({"name": "aime25", "data_dir": Path("no/such")}, "the data folder no/such that --data-dir names does not"),
+    ],
+)
+def test_refusals(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        load(**arguments)
+    assert message in str(caught.value)
+
+
+def test_refusals_with_files(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"is not a file"):
+        load(str(data_dir))
+    with pytest.raises(UserError, match="has no split 'train'"):
+        load(str(data_dir / "aime25.jsonl"), split="train")
+    with pytest.raises(UserError, match=r"aime25\.jsonl has no revisions; leave --revision out"):
+        load("aime25", data_dir=data_dir, revision="main")
+    monkeypatch.setenv("EXPO_BENCH_DATA", str(data_dir / "gone"))
+    with pytest.raises(UserError, match="that EXPO_BENCH_DATA names does not exist"):
+        load("aime25")
+
+
+def test_micro_is_built_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = SimpleNamespace(load=lambda split: [problem(split, "1")])
+    monkeypatch.setattr(expo_bench.problems, "micro", fake, raising=False)
+    loaded = load("micro", split="train")
+    assert loaded.problems[0].question == "train"
+    assert loaded.provenance["source"] == "built in"
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, expo_bench.problems\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'numpy', 'pydantic'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
