@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -17,14 +16,14 @@ SCHEMA_VERSION = 1
 Row = TypeVar("Row", Problem, Sample, Grade, Metric, Manifest)
 
 
-_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+_adapters: dict[Any, TypeAdapter[Any]] = {}
 
 
-def _adapter(row_type: type[Row]) -> TypeAdapter[Row]:
+def _adapter(row_type: Any) -> TypeAdapter[Any]:
     # built at first use: building all of them would cost start-up time
-    if row_type not in _ADAPTERS:
-        _ADAPTERS[row_type] = TypeAdapter(row_type)
-    return _ADAPTERS[row_type]
+    if row_type not in _adapters:
+        _adapters[row_type] = TypeAdapter(row_type)
+    return _adapters[row_type]
 
 
 def encode(row: Problem | Sample | Grade | Metric | Manifest) -> bytes:
@@ -153,9 +152,10 @@ class RunFolder:
                 raise UserError(
                     f"{self.manifest_path} has schema {version}, this expo-bench reads up to {SCHEMA_VERSION}: upgrade"
                 )
-            return _adapter(Manifest).validate_json(text)
-        except (ValueError, AttributeError) as error:
-            raise UserError(f"{self.manifest_path} is damaged: {error}") from error
+            manifest: Manifest = _adapter(Manifest).validate_json(text)
+        except (ValueError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.manifest_path} is damaged: {_reason(error)}") from error
+        return manifest
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically."""
@@ -182,21 +182,29 @@ class RunFolder:
         write_atomically(self.problems_path, b"".join(map(encode, problems)))
 
     def metrics(self) -> list[Metric]:
-        """Return the metrics; an empty list where they were not computed yet."""
+        """Return the metrics; an empty list where they were not computed yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
         if not self.metrics_path.is_file():
             return []
-        return _metrics_adapter().validate_json(self.metrics_path.read_bytes())
+        try:
+            metrics: list[Metric] = _adapter(list[Metric]).validate_json(self.metrics_path.read_bytes())
+        except ValidationError as error:
+            raise UserError(
+                f"{self.metrics_path} is damaged: {_reason(error)}; delete it and resume the run"
+            ) from error
+        return metrics
 
     def write_metrics(self, metrics: list[Metric]) -> None:
         """Replace metrics.json atomically."""
-        write_atomically(self.metrics_path, _metrics_adapter().dump_json(metrics, indent=1))
+        write_atomically(self.metrics_path, _adapter(list[Metric]).dump_json(metrics, indent=1))
 
 
-@cache
-def _metrics_adapter() -> TypeAdapter[list[Metric]]:
-    return TypeAdapter(list[Metric])
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file."""
-    return json.loads(path.read_bytes())
+def _reason(error: Exception) -> str:
+    """Return one line, without the input's text and the links that pydantic adds."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()

@@ -1,0 +1,225 @@
+"""Metrics by name and subset, in the words and the order in which people read them."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from expo_bench.reports.text import visible
+from expo_bench.rows import Metric
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions
+    from rich.table import Table as RichTable
+
+MISSING = "–"
+_SUBSET = re.compile(r"(?:benchmark=(.*?)(?:,(?=(?:level|subject|domain)=)|$))?(?:(\w+)=(.*))?", re.DOTALL)
+_SHARE = re.compile(
+    r"(avg|pass@|maj@|m?G-Pass@|Cover@)|(graded|no_answer|truncated|timeout|error|bad_gold|length_limit)$"
+)
+
+
+class Subset(NamedTuple):
+    """Which problems: all of them (three times None), or those of a benchmark, a level, a subject, a domain."""
+
+    benchmark: str | None = None
+    field: str | None = None
+    value: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The words for a reader who sees the benchmark beside them."""
+        if self.field is None:
+            return "All problems" if self.benchmark is None else visible(self.benchmark)
+        return f"Level {visible(self.value or '')}" if self.field == "level" else visible(self.value or "")
+
+
+ALL = Subset()
+
+
+class MetricTable:
+    """The metrics of a run under one grader, by name and subset."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        metrics = list(metrics)
+        subsets = {name: _read_subset(name) for name in dict.fromkeys(metric.subset for metric in metrics)}
+        self.benchmarks = sorted({subset.benchmark for subset in subsets.values() if subset.benchmark is not None})
+        if len(self.benchmarks) == 1:
+            # with one benchmark its levels are named without it; with several, as these
+            only = self.benchmarks[0]
+            subsets = {n: s._replace(benchmark=only) if s.field is not None else s for n, s in subsets.items()}
+        self.subsets = list(dict.fromkeys(subsets.values()))
+        self.names = list(dict.fromkeys(metric.name for metric in metrics))
+        self._rows = {(metric.name, subsets[metric.subset]): metric for metric in metrics}
+
+    def get(self, name: str | None, subset: Subset = ALL) -> Metric | None:
+        """Return the metric, or None where there is none."""
+        return None if name is None else self._rows.get((name, subset))
+
+    @property
+    def average(self) -> str | None:
+        """The name of the headline: avg@n."""
+        return next((name for name in self.names if re.fullmatch(r"avg(@\d+)?", name)), None)
+
+    @property
+    def average_graded(self) -> str | None:
+        """The name of the second number, which leaves out what could not be graded."""
+        return next((name for name in self.names if re.fullmatch(r"avg(@\d+)?\|graded", name)), None)
+
+    @property
+    def pass_ks(self) -> dict[int, str]:
+        """The name of pass@k for each k, ascending."""
+        found = (re.fullmatch(r"pass@(\d+)", name) for name in self.names)
+        return dict(sorted((int(match[1]), match[0]) for match in found if match))
+
+    @property
+    def majority(self) -> str | None:
+        """The name of maj@k for the largest k."""
+        found = [match for name in self.names if (match := re.fullmatch(r"maj@(\d+)", name))]
+        return max(found, key=lambda match: int(match[1]))[0] if found else None
+
+
+def outline(tables: Sequence[MetricTable]) -> list[tuple[Subset, int]]:
+    """Return all problems, each benchmark where there are several, and its levels, each with its depth."""
+    found = {subset for table in tables for subset in table.subsets}
+    benchmarks = sorted({benchmark for table in tables for benchmark in table.benchmarks})
+    rows = [(ALL, 0)]
+    for benchmark in benchmarks:
+        levels = sorted((s for s in found if s.field == "level" and s.benchmark == benchmark), key=_by_level)
+        if len(benchmarks) > 1:
+            rows.append((Subset(benchmark), 1))
+        rows += [(level, 2 if len(benchmarks) > 1 else 1) for level in levels]
+    return rows
+
+
+def _read_subset(name: str) -> Subset:
+    found = None if name == "all" else _SUBSET.fullmatch(name)
+    return ALL if found is None else Subset(*found.groups())
+
+
+def _by_level(subset: Subset) -> tuple[bool, float, str]:
+    value = subset.value or ""
+    number = re.fullmatch(r"-?\d+(\.\d+)?", value)
+    return (number is None, float(value) if number else 0.0, value)
+
+
+def value_text(metric: Metric | None) -> str:
+    """Return the value, shares in percent."""
+    return MISSING if metric is None or metric.value is None else _number(metric.value, metric.name)
+
+
+def interval_text(metric: Metric | None) -> str:
+    """Return the 95% interval, or nothing where there is none."""
+    if metric is None or metric.ci_low is None or metric.ci_high is None:
+        return ""
+    between = "–" if metric.ci_low >= 0 else " to "
+    return f"{_number(metric.ci_low, metric.name)}{between}{_number(metric.ci_high, metric.name)}"
+
+
+def _number(value: float, name: str) -> str:
+    if _SHARE.match(name):
+        return f"{100 * value:.1f}"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def heading(name: str) -> str:
+    """Return the words that stand above a metric's column."""
+    return name.replace("|graded", ", graded only").replace("_", " ")
+
+
+def spread_ks(ks: Sequence[int], most: int = 3) -> list[int]:
+    """Return up to `most` values of k above 1, the largest among them; pass@1 says the same as avg@n."""
+    ks = sorted(k for k in ks if k > 1)
+    return ks if len(ks) <= most else [ks[round((step + 1) * len(ks) / most) - 1] for step in range(most)]
+
+
+# tables of a page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell, with an interval below it where it has one."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row with its heading."""
+
+    label: str
+    cells: list[Cell]
+    depth: int = 0
+    series: int | None = None
+    """Which colour stands for the run of this row."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """What the template shows as a table."""
+
+    caption: str
+    head: list[str]
+    rows: list[Row]
+    wordy: bool = False
+    """Cells are set to the left and broken into lines."""
+
+
+def metric_cell(metric: Metric | None) -> Cell:
+    """Return the value with its interval."""
+    return Cell(text=value_text(metric), interval=interval_text(metric))
+
+
+# the table of a terminal
+
+
+class TerminalTable:
+    """The metrics in a terminal: all problems, each benchmark and each level, in percent, with intervals below."""
+
+    def __init__(self, metrics: Sequence[Metric], *, title: str) -> None:
+        self._title = visible(title)
+        self._table = MetricTable(metrics)
+
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["RichTable"]:
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = self._table
+        names = _terminal_columns(table)
+        shown = RichTable(
+            title=Text(self._title, style="bold"),
+            caption="percent; below each value its 95% interval over problems",
+            box=box.SIMPLE_HEAD,
+            padding=(0, 1 if options.max_width >= 100 else 0),
+            title_justify="left",
+            caption_justify="left",
+        )
+        shown.add_column("", overflow="fold")
+        for name in [*names, "problems"]:
+            shown.add_column(_TERMINAL_HEADS.get(name, name.replace("|", "\n")), justify="right", no_wrap=True)
+        for subset, depth in outline([table]):
+            cells = [Text("  " * max(depth - 1, 0) + subset.label, style="" if depth > 1 else "bold")]
+            for name in names:
+                metric = table.get(name, subset)
+                text = Text(value_text(metric), style="bold" if name == table.average else "")
+                cells.append(text.append(f"\n{_whole_interval(metric)}", style="dim not bold"))
+            counted = next((m.n_problems for name in names if (m := table.get(name, subset))), 0)
+            shown.add_row(*cells, f"{counted:,}")
+        yield shown
+
+
+_TERMINAL_HEADS = {"truncated": "trun-\ncated", "no_answer": "no\nanswer", "problems": "prob-\nlems"}
+
+
+def _terminal_columns(table: MetricTable) -> list[str]:
+    passes = [table.pass_ks[k] for k in spread_ks(list(table.pass_ks))]
+    wanted = [table.average, table.average_graded, *passes, table.majority, "truncated", "no_answer"]
+    return [name for name in wanted if name in table.names]
+
+
+def _whole_interval(metric: Metric | None) -> str:
+    if metric is None or metric.ci_low is None or metric.ci_high is None:
+        return ""
+    return f"{100 * metric.ci_low:.0f}–{100 * metric.ci_high:.0f}"
