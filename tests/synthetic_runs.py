@@ -34,6 +34,7 @@ def make_run(
     skill: float = 0.9,
     max_tokens: int = 256,
     finished: bool = True,
+    digest_status: str = "match",
     texts: tuple[str, ...] = (),
     seed: int = 0,
 ) -> RunFolder:
@@ -42,16 +43,14 @@ def make_run(
     run = RunFolder(path)
     problems = [_problem(b, i, levels, texts) for b in benchmarks for i in range(n_problems)]
     protocol = {
-        "prompt": {
-            "name": "boxed",
-            "digest": "0a1b2c3d4e5f",
-            "user": "{question}\n\nPut your final answer in \\boxed{}.",
-        },
+        "prompt": "boxed",
+        "prompt_digest": "0a1b2c3d4e5f",
         "temperature": 1.0,
         "top_p": 1.0,
         "max_tokens": max_tokens,
         "stop": [],
-        "thinking": None,
+        "enable_thinking": None,
+        "thinking_tokens": None,
         "grader": GRADER,
         **({"note": texts[0]} if texts else {}),
     }
@@ -72,7 +71,13 @@ def make_run(
                 "dtype": "bfloat16",
             },
             benchmarks={
-                b: {"split": "test", "revision": "main", "digest": "ab12cd34", "n_problems": n_problems}
+                b: {
+                    "split": "test",
+                    "revision": "main",
+                    "digest": "ab12cd34",
+                    "n_problems": n_problems,
+                    "digest_status": digest_status,
+                }
                 for b in benchmarks
             },
             seed=seed,

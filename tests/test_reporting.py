@@ -81,7 +81,7 @@ def test_page_tells_what_was_run_and_what_came_of_it(run: RunFolder, page: Page)
         "transformers 1.2.3",
         "2 March 2026, 09:12 UTC",
         "45 min",
-        "Put your final answer in \\boxed{}",
+        "prompt_digest0a1b2c3d4e5f",
     ):
         assert expected in page.text
     for name in ("avg@8", "avg@8|graded", "pass@8", "truncated"):
@@ -172,14 +172,23 @@ def test_foreign_text_stays_text(tmp_path: Path) -> None:
 def test_several_runs_are_compared_with_their_differences_named(tmp_path: Path) -> None:
     runs = [
         make_run(tmp_path / "a", n_problems=20),
-        make_run(tmp_path / "b", n_problems=20, engine="vllm", max_tokens=512, finished=False, seed=1),
+        make_run(
+            tmp_path / "b",
+            n_problems=20,
+            engine="vllm",
+            max_tokens=512,
+            finished=False,
+            digest_status="changed",
+            seed=1,
+        ),
     ]
     page = Page(report(runs, tmp_path / "report.html", grader=GRADER))
-    text = page.text.replace("\N{NO-BREAK SPACE}", " ")
+    text = page.text
     assert "tiny-model, 2 runs, on math500" in text
     assert "These runs do not share a protocol (2 protocol hashes among 2 runs)" in text
     assert "max_tokens: A 256; B 512" in text
     assert "Not finished" in text
+    assert "Changed data" in text
     for run, letter in zip(runs, ("A · transformers", "B · vllm"), strict=True):
         assert f"{percent(metric(run, 'avg@8').value)}% for {letter}" in text
     assert {s["data-outcome"] for s in page.classes("sample")} == {"correct", "wrong", "ungraded"}
@@ -189,7 +198,7 @@ def test_runs_of_one_protocol_bring_no_warning(tmp_path: Path) -> None:
     runs = [make_run(tmp_path / name, n_problems=10, seed=seed) for seed, name in enumerate(("first", "second"))]
     page = Page(report(runs, tmp_path / "report.html", grader=GRADER))
     assert not page.classes("note")
-    assert "A\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}first" in page.text
+    assert "A · first" in page.text
 
 
 def test_runs_on_different_problems_are_told_apart(tmp_path: Path) -> None:
@@ -212,10 +221,10 @@ def test_small_runs_without_levels_have_a_report(tmp_path: Path, n: int) -> None
 
 
 def test_a_large_run_gives_a_small_page(tmp_path: Path) -> None:
-    texts = ('"' * 200_000, "\u202e" * 50_000, "😀" * 100_000, "x" * 1_000_000)
+    texts = ('"' * 20_000, "\u202e" * 10_000, "😀" * 10_000) * 6 + ("x" * 1_000_000,)
     run = make_run(tmp_path / "run", n_problems=70, n=4, texts=texts)
     out = report([run], run.report_path, grader=GRADER)
-    assert run.samples_path.stat().st_size > 50e6
+    assert run.samples_path.stat().st_size > 20e6
     assert out.stat().st_size < 5e6
     assert len(Page(out).classes("problem")) == 60
 
@@ -315,7 +324,7 @@ def test_excerpt_keeps_both_ends() -> None:
     assert excerpt(text, 100, tail=50) == ("a" * 50, "c" * 50, 100)
     assert excerpt(text, 200, tail=50) == (text, "", 0)
     assert excerpt("a" * 30 + "b", 30) == ("a" * 30, "", 1)
-    assert len(excerpt("\u202e" * 10_000, 1000, tail=500).tail.encode()) <= 2000
+    assert len(excerpt("\u202e" * 10_000, 1000, tail=500).tail.encode()) <= 1500
 
 
 def test_short_is_one_line() -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Look at a report: tools/browser.sh REPORT.html OUT_FOLDER writes PNGs at two widths, light and dark, and a PDF.
-# Needs Debian's chromium (apt-get install chromium).
+# Needs Debian's chromium (apt-get install chromium); HEIGHT=2400 is the height of the pictures.
 set -eu
 page=$(realpath "$1")
 out=${2:-.}

@@ -8,7 +8,7 @@ from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.reports.pages import flatten
-from expo_bench.reports.tables import MISSING, MetricTable
+from expo_bench.reports.tables import MISSING, MetricTable, Subset
 from expo_bench.reports.text import short
 from expo_bench.rows import Manifest
 from expo_bench.store import RunFolder
@@ -118,22 +118,16 @@ def describe(value: Any) -> str:
 
 def facts(run: RunView, grader: str) -> list[tuple[str, str]]:
     """Return what was run as (name, value) pairs."""
-    manifest, protocol = run.manifest, run.manifest.protocol
-    sampling = [
-        (words, describe(protocol[name]))
-        for name, words in (("temperature", "temperature"), ("top_p", "top-p"), ("max_tokens", "at most"))
-        if protocol.get(name) is not None
-    ]
-    version = manifest.model.get("engine_version")
+    manifest, version = run.manifest, run.manifest.model.get("engine_version")
     return [
         ("Model", describe(manifest.model.get("name"))),
         ("Benchmark", describe_benchmarks(run)),
         ("Samples per problem", samples_per_problem(run)),
-        ("Sampling", ", ".join(f"{w} {v}" + (" tokens" if w == "at most" else "") for w, v in sampling) or MISSING),
-        ("Prompt", describe(protocol.get("prompt"))),
+        ("Sampling", _sampling(manifest.protocol)),
+        ("Prompt", describe(manifest.protocol.get("prompt"))),
         ("Engine", " ".join(filter(None, [engine_name(manifest), version and describe(version)]))),
         ("Started", date_text(manifest.started)),
-        ("Time taken", _duration(manifest)),
+        ("From start to end", _duration(manifest)),
         ("Seed", str(manifest.seed)),
         ("Grader", grader),
         ("Protocol hash", short(manifest.protocol_hash, 16)),
@@ -141,13 +135,24 @@ def facts(run: RunView, grader: str) -> list[tuple[str, str]]:
     ]
 
 
+def _sampling(protocol: Mapping[str, Any]) -> str:
+    words = {
+        "temperature": "temperature {}",
+        "top_p": "top-p {}",
+        "thinking_tokens": "thinking for at most {} tokens",
+        "max_tokens": "at most {} tokens",
+    }
+    found = [text.format(describe(protocol[name])) for name, text in words.items() if protocol.get(name) is not None]
+    return ", ".join(found) or MISSING
+
+
 def describe_benchmarks(run: RunView) -> str:
     """Return each benchmark with its number of problems."""
     parts = []
     for name, about in run.manifest.benchmarks.items():
-        count, split = about.get("n_problems"), about.get("split")
-        inside = [str(split)] if split else []
-        inside += [f"{count:,} problems"] if isinstance(count, int) else []
+        metric = run.metrics.get(run.metrics.average, Subset(name))
+        inside = [str(about["split"])] if about.get("split") else []
+        inside += [f"{metric.n_problems:,} problem{'s' * (metric.n_problems != 1)}"] if metric else []
         parts.append(short(name, 60) + (f" ({', '.join(inside)})" if inside else ""))
     return ", ".join(parts) or MISSING
 
@@ -193,6 +198,15 @@ def notes(runs: Sequence[RunView]) -> list[Note]:
         found.append(
             Note(text="Not finished: the numbers cover what was there when they were computed.", items=unfinished)
         )
+    changed = [
+        f"{run.name}: {short(name, 60)}"
+        for run in runs
+        for name, about in run.manifest.benchmarks.items()
+        if about.get("digest_status") == "changed"
+    ]
+    if changed:
+        text = "Changed data: questions or answers are not those of the published benchmark that expo-bench knows."
+        found.append(Note(text=text, items=changed))
     hashes = {run.manifest.protocol_hash for run in runs}
     if len(hashes) > 1:
         text = (
@@ -200,7 +214,7 @@ def notes(runs: Sequence[RunView]) -> list[Note]:
             "difference between their numbers may come from how they were run and not from the models."
         )
         found.append(Note(text=text, items=differences(runs)))
-    if len({_problem_set(run) for run in runs}) > 1:
+    if len(runs) > 1 and len({_problem_set(run) for run in runs}) > 1:
         text = "These runs do not cover the same problems; compare them benchmark by benchmark, if at all."
         found.append(Note(text=text, items=[f"{run.name}: {describe_benchmarks(run)}" for run in runs]))
     return found
@@ -219,13 +233,8 @@ def differences(runs: Sequence[RunView]) -> list[str]:
     return lines
 
 
-def _problem_set(run: RunView) -> tuple[tuple[str, str, str], ...]:
-    return tuple(
-        sorted(
-            (name, str(about.get("digest")), str(about.get("n_problems")))
-            for name, about in run.manifest.benchmarks.items()
-        )
-    )
+def _problem_set(run: RunView) -> frozenset[str]:
+    return frozenset(problem.problem_id for problem in run.folder.problems())
 
 
 def manifest_groups(run: RunView) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -8,7 +8,7 @@ from expo_bench.reports.run_views import RunView
 from expo_bench.reports.text import Excerpt, excerpt, short
 
 SAMPLE_LIMIT, SAMPLE_TAIL = 4000, 2500
-QUESTION_LIMIT, ANSWER_LIMIT = 4000, 600
+QUESTION_LIMIT, SOLUTION_LIMIT, ANSWER_LIMIT = 4000, 2500, 600
 _VERDICTS = {
     "no_answer": "No answer",
     "truncated": "Truncated",
@@ -70,7 +70,7 @@ def _problem_view(read: ReadProblem, runs: Sequence[RunView]) -> ProblemView:
         where=" · ".join(short(part, 80) for part in [*where, problem.problem_id] if part),
         question=excerpt(problem.question, QUESTION_LIMIT),
         answer=excerpt(problem.answer, ANSWER_LIMIT),
-        solution=None if problem.solution is None else excerpt(problem.solution, QUESTION_LIMIT),
+        solution=None if problem.solution is None else excerpt(problem.solution, SOLUTION_LIMIT),
         runs=[_run_samples(own, run) for own, run in zip(read.runs, runs, strict=True)],
     )
 

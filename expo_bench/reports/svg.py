@@ -36,6 +36,8 @@ PALETTE: dict[str, tuple[str, str]] = {
     "on-dark": ("#ffffff", "#ffffff"),
 }
 N_SERIES = 6
+MARGIN = 16
+"""Around a figure in a file of its own."""
 # matplotlib draws with stand-ins, which become CSS variables afterwards
 _STAND_INS = {name: f"#0a01{index:02x}" for index, name in enumerate(PALETTE)}
 _VARIABLES = {stand_in: f"var(--{name})" for name, stand_in in _STAND_INS.items()}
@@ -92,8 +94,9 @@ def standalone(svg: str) -> str:
     viewbox = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     assert viewbox is not None
     style = f"<style>{palette_css('svg')}svg{{background:var(--page)}}text{{font-family:{FONTS}}}</style>"
-    size = f'<svg width="{viewbox[1]}" height="{viewbox[2]}"'
-    return svg.replace("<svg", size, 1).replace(">", f">{style}", 1) + "\n"
+    width, height = float(viewbox[1]) + 2 * MARGIN, float(viewbox[2]) + 2 * MARGIN
+    frame = f'viewBox="{-MARGIN} {-MARGIN} {width:g} {height:g}" width="{width:g}" height="{height:g}"'
+    return svg.replace(viewbox[0], frame, 1).replace(">", f">{style}", 1) + "\n"
 
 
 def _clean(root: ElementTree.Element, name: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from expo_bench.reports.text import visible
+from expo_bench.reports.text import short, visible
 from expo_bench.rows import Metric
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ class Subset(NamedTuple):
     def label(self) -> str:
         """The words for a reader who sees the benchmark beside them."""
         if self.field is None:
-            return "All problems" if self.benchmark is None else visible(self.benchmark)
-        return f"Level {visible(self.value or '')}" if self.field == "level" else visible(self.value or "")
+            return "All problems" if self.benchmark is None else short(self.benchmark, 80)
+        value = short(self.value or "", 80)
+        return f"Level {value}" if self.field == "level" else value
 
 
 ALL = Subset()

@@ -35,13 +35,13 @@ class Excerpt(NamedTuple):
 def excerpt(text: str, limit: int, *, tail: int = 0) -> Excerpt:
     """Return at most about `limit` characters of the text, the last `tail` of which come from its end.
 
-    No excerpt takes more than four bytes a character in a page, whatever the text is made of.
+    No excerpt takes more than three bytes a character in a page, whatever the text is made of.
     """
     head_limit = limit - tail
     if len(text) <= limit:
         head_limit, tail = len(text), 0
-    head = _fit(visible(text[:head_limit]), 4 * max(head_limit, 16))
-    end = _fit(visible(text[len(text) - tail :])[::-1], 4 * tail)[::-1] if tail else ""
+    head = _fit(visible(text[:head_limit]), 3 * max(head_limit, 20))
+    end = _fit(visible(text[len(text) - tail :])[::-1], 3 * tail)[::-1] if tail else ""
     kept = min(len(head), head_limit) + min(len(end), tail)
     return Excerpt(head, end, max(len(text) - kept, 0))
 

@@ -1,0 +1,87 @@
+"""Tokens a second of the transformers engine against lm-evaluation-harness's `hf` backend, on the same prompts.
+
+SmolLM2-135M-Instruct in bfloat16, 16 prompts x 8 samples x up to 128 tokens at temperature 1. The harness repeats a
+request for each sample, at the batch size that is best for it on this machine (the first round tries several).
+"""
+
+import os
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from expo_bench import problems
+from expo_bench.engines.base import Request, SamplingParams
+from expo_bench.engines.rendering import prompt_ids
+from expo_bench.engines.transformers import TransformersEngine
+from expo_bench.prompts import BOXED
+
+MODEL = os.environ.get("EXPO_BENCH_REAL_MODEL", str(Path(".cache/SmolLM2-135M-Instruct").resolve()))
+SAMPLES = 8
+MAX_TOKENS = 128
+ROUNDS = 3
+BATCH_SIZES = (16, 32, 64)
+
+
+def requests() -> list[Request]:
+    """Return the prompts: MATH-500 where EXPO_BENCH_DATA has it, else the micro world's with a longer text."""
+    name = "math500" if os.environ.get("EXPO_BENCH_DATA") else "micro"
+    chosen = problems.load(name).problems[:16]
+    return [
+        Request(
+            problem_id=problem.problem_id,
+            messages=BOXED.messages(problem),
+            sample_indexes=tuple(range(SAMPLES)),
+            seeds=tuple(range(number * SAMPLES, (number + 1) * SAMPLES)),
+        )
+        for number, problem in enumerate(chosen)
+    ]
+
+
+def ours(engine: TransformersEngine) -> float:
+    begin = time.perf_counter()
+    params = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=MAX_TOKENS)
+    tokens = sum(done.n_tokens for done in engine.generate(requests(), params))
+    return tokens / (time.perf_counter() - begin)
+
+
+def theirs(model: Any, prompts: list[str], repeats: int = SAMPLES) -> float:
+    from lm_eval.api.instance import Instance
+
+    settings = {"until": ["<|im_end|>"], "max_gen_toks": MAX_TOKENS, "do_sample": True, "temperature": 1.0}
+    instances = [
+        Instance(request_type="generate_until", doc={}, arguments=(prompt, dict(settings)), idx=number)
+        for number, prompt in enumerate(prompts)
+        for _ in range(repeats)
+    ]
+    begin = time.perf_counter()
+    texts = model.generate_until(instances, disable_tqdm=True)
+    seconds = time.perf_counter() - begin
+    # the harness tells no counts: what it decoded is counted again, and the end of sequence once for each that has one
+    tokens = [len(model.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    return sum(min(count + 1, MAX_TOKENS) for count in tokens) / seconds
+
+
+def measure() -> list[tuple[str, float, str]]:
+    from lm_eval.models.huggingface import HFLM
+
+    engine = TransformersEngine(MODEL, dtype="bfloat16")
+    prompts = [engine._tokenizer.decode(prompt_ids(engine._tokenizer, request)) for request in requests()]
+    backend = HFLM(pretrained=MODEL, dtype="bfloat16", device=engine.device, batch_size=1)
+    speeds = {}
+    for size in BATCH_SIZES:
+        backend.batch_size_per_gpu = size
+        speeds[size] = theirs(backend, prompts)
+        print(f"lm-evaluation-harness at batch {size}: {speeds[size]:.0f} tokens/s", file=sys.stderr, flush=True)
+    backend.batch_size_per_gpu = max(speeds, key=lambda size: speeds[size])
+    ours(engine)
+    pairs = [(ours(engine), theirs(backend, prompts)) for _ in range(ROUNDS)]
+    ratios = [mine / other for mine, other in pairs]
+    detail = (
+        f"median of {ROUNDS} alternating, {min(ratios):.2f} to {max(ratios):.2f}; "
+        f"{statistics.median(mine for mine, _ in pairs):.0f} against "
+        f"{statistics.median(other for _, other in pairs):.0f} tokens/s at its best batch size "
+        f"{backend.batch_size_per_gpu}; at least 2"
+    )
+    return [("transformers engine : lm-evaluation-harness 0.4.13 hf", statistics.median(ratios), detail)]
