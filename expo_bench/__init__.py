@@ -1,0 +1,73 @@
+"""expo-bench: pass@k and policy likelihood on mathematics benchmarks.
+
+The names below are the public ones; everything else may change. They are loaded when first used, so that importing the
+package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from expo_bench.answers import Attempt, Judge, Verdict, extract, judge_many
+    from expo_bench.config import EvalConfig, load_config
+    from expo_bench.engines.base import Completion, Generator, Request, SamplingParams
+    from expo_bench.engines.choosing import open_engine
+    from expo_bench.errors import UserError
+    from expo_bench.evaluation import evaluate, plan
+    from expo_bench.problems import BENCHMARKS, load, select
+    from expo_bench.reporting import report
+    from expo_bench.rows import Grade, Manifest, Metric, Problem, Sample
+    from expo_bench.store import RunFolder
+
+_MODULES = {
+    "answers": ("Attempt", "Judge", "Verdict", "extract", "judge_many"),
+    "config": ("EvalConfig", "load_config"),
+    "engines.base": ("Completion", "Generator", "Request", "SamplingParams"),
+    "engines.choosing": ("open_engine",),
+    "errors": ("UserError",),
+    "evaluation": ("evaluate", "plan"),
+    "problems": ("BENCHMARKS", "load", "select"),
+    "reporting": ("report",),
+    "rows": ("Grade", "Manifest", "Metric", "Problem", "Sample"),
+    "store": ("RunFolder",),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    # rows
+    "Grade",
+    "Manifest",
+    "Metric",
+    "Problem",
+    "Sample",
+    "RunFolder",
+    # benchmarks
+    "BENCHMARKS",
+    "load",
+    "select",
+    # engines
+    "Completion",
+    "Generator",
+    "Request",
+    "SamplingParams",
+    "open_engine",
+    # grading
+    "Attempt",
+    "Judge",
+    "Verdict",
+    "extract",
+    "judge_many",
+    # runs
+    "EvalConfig",
+    "UserError",
+    "evaluate",
+    "load_config",
+    "plan",
+    "report",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'expo_bench' has no attribute {name!r}")
+    return getattr(import_module(f"expo_bench.{_HOME[name]}"), name)

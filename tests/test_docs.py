@@ -1,0 +1,74 @@
+"""Every command that README and docs/ print is run, or at least parsed and planned where it needs what a test has not."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMAND = str(Path(sys.executable).with_name("expo-bench"))
+
+
+def _commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                line = line.split("  #")[0].strip()
+                if line and not line.startswith("#"):
+                    found.append((page.name, line))
+    return found
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the commands find what their pages speak of: benchmark files, a finished run, completions."""
+    folder = tmp_path_factory.mktemp("docs")
+    data = folder / "data"
+    data.mkdir()
+    row = {"problem": "What is $1 + 1$?", "solution": "It is $\\boxed{2}$.", "answer": "2"}
+    rows = {
+        "math500": {**row, "level": 4, "subject": "Algebra"},
+        "aime24": {**row, "answer": "002"},
+        "aime25": row,
+        "gsm8k_test": {"question": "What is 1 + 1?", "answer": "It is 2.\n#### 2"},
+        "gsm8k_train": {"question": "What is 1 + 1?", "answer": "It is 2.\n#### 2"},
+    }
+    for name, content in rows.items():
+        (data / f"{name}.jsonl").write_text(json.dumps(content) + "\n")
+    (folder / "my.jsonl").write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2", "level": 1}) + "\n")
+    (folder / "rows.jsonl").write_text(json.dumps({"answer": "2", "text": "\\boxed{2}"}) + "\n")
+    _run("expo-bench eval -m micro -b micro -n 2 --limit 10 --max-tokens 64 -o results/demo", folder)
+    for name in ("transformers", "vllm", "server"):
+        shutil.copytree(folder / "results/demo", folder / "results" / name)
+    return folder
+
+
+def _run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "EXPO_BENCH_DATA": str(folder / "data"), "HF_HUB_OFFLINE": "1"}
+    words = shlex.split(line)
+    done = subprocess.run(
+        [COMMAND, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
+    return done
+
+
+@pytest.mark.parametrize(("page", "line"), _commands(), ids=lambda value: value[:70])
+def test_command(page: str, line: str, workplace: Path) -> None:
+    words = shlex.split(line.split("|")[-1])
+    if words[0] == "make":
+        subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+    elif words[0] == "expo-bench":
+        # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one
+        real = words[1] == "eval" and "micro" not in words and "--resume" not in words and "--config" not in words
+        _run(line + (" --dry-run" if real else ""), workplace)
+    else:
+        assert words[0] in ("pip", "git", "vllm", "cd", "export", "python"), f"{page}: no test for {line}"
