@@ -33,7 +33,7 @@ _MODULES = {
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = [
+__all__ = [  # noqa: RUF022 - grouped by what they are for
     # rows
     "Grade",
     "Manifest",
@@ -64,7 +64,7 @@ __all__ = [
     "load_config",
     "plan",
     "report",
-]  # fmt: skip
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Every command that README and docs/ print is run, or at least parsed and planned where it needs what a test has not."""
+"""Every command that README and docs/ print is run, or planned where it needs what a test has not."""
 
 import json
 import os
