@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from expo_bench.prompts import Message
 from expo_bench.rows import FinishReason
 
@@ -49,6 +52,56 @@ class Completion:
     """As `Sample.sum_logprob`."""
     error: str | None = None
     """Why there is no text, where finish_reason is "error"; the rest of the call goes on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """Token ids that may follow a prompt."""
+
+    key: str
+    token_ids: tuple[int, ...]
+    given: int = 0
+    """The first `given` ids are context: they are read and not scored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRequest:
+    """A prompt and the continuations whose likelihood is wanted."""
+
+    problem_id: str
+    messages: tuple[Message, ...]
+    continuations: tuple[Continuation, ...]
+    chat: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scored:
+    """The likelihood of one continuation, token by token."""
+
+    problem_id: str
+    key: str
+    token_ids: tuple[int, ...]
+    """The ids that were scored, n of them."""
+    logprobs: NDArray[np.float32]
+    """log pi(token | all before it) in nats, shape (n,)."""
+    entropies: NDArray[np.float32]
+    """Entropy of the policy where each token was taken, in nats, shape (n,)."""
+
+
+class Scorer(Protocol):
+    """An engine that tells the likelihood of given tokens."""
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
+        ...
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
+        """Yield the scores of all continuations, in any order.
+
+        Raises:
+            UserError: a continuation has nothing to score or does not fit the model's context.
+        """
+        ...
 
 
 class Generator(Protocol):

@@ -6,7 +6,7 @@ library's own path: keys and values stay where they are (nothing is concatenated
 its samples), and with grouped heads the queries of a group are laid side by side instead of repeating keys and values.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
@@ -17,6 +17,7 @@ from expo_bench.errors import UserError
 
 ATTENTION = "expo_slots"
 _BLOCK = 64
+_QUERY_CHUNK = 1024
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
 
 
@@ -114,7 +115,7 @@ class Slots:
         """Attention output (B, heads, S, D) for query (B, heads, S, D), key and value (B, kv_heads, S, D)."""
         if self._positions is None:
             self._prompts[layer] = (key, value)
-            return _causal(query, key, value, scale, window)
+            return causal_at_the_end(query, key, value, scale, window)
         keys, values = self._store[layer]
         keys[self._rows, :, self._positions] = key[:, :, 0]
         values[self._rows, :, self._positions] = value[:, :, 0]
@@ -143,18 +144,51 @@ class Slots:
         return mask
 
 
-def _causal(
+def causal_at_the_end(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float | None, window: int | None
 ) -> torch.Tensor:
-    length = query.shape[2]
+    """Causal attention where the queries (B, heads, S, D) are the last S of the key positions."""
+    length, total = query.shape[2], key.shape[2]
     grouped = query.shape[1] != key.shape[1]
-    if window is None or length <= window:
+    if length == total and (window is None or length <= window):
         return functional.scaled_dot_product_attention(
             query, key, value, is_causal=length > 1, scale=scale, enable_gqa=grouped
         )
-    index = torch.arange(length, device=query.device)
-    seen = (index <= index[:, None]) & (index > index[:, None] - window)
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale, enable_gqa=grouped)
+    if grouped and query.is_cuda:
+        # CUDA's memory-efficient kernel takes a mask only with as many key heads as query heads
+        repeats = query.shape[1] // key.shape[1]
+        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
+        grouped = False
+    parts = []
+    # in chunks of queries, so that the mask of a long chain does not grow with its square
+    for first in range(0, length, _QUERY_CHUNK):
+        part = query[:, :, first : first + _QUERY_CHUNK]
+        end = total - length + first + part.shape[2]
+        own = torch.arange(end - part.shape[2], end, device=query.device)[:, None]
+        index = torch.arange(end, device=query.device)
+        seen = index <= own if window is None else (index <= own) & (index > own - window)
+        parts.append(
+            functional.scaled_dot_product_attention(
+                part, key[:, :, :end], value[:, :, :end], attn_mask=seen, scale=scale, enable_gqa=grouped
+            )
+        )
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
+
+
+class KeyValues(Protocol):
+    """Who takes the place of the library's attention, layer by layer."""
+
+    def attend(
+        self,
+        layer: int,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        scale: float | None,
+        window: int | None,
+    ) -> torch.Tensor:
+        """Attention output (B, heads, S, D) for query (B, heads, S, D), key and value (B, kv_heads, S, D)."""
+        ...
 
 
 def _attention(
@@ -164,7 +198,7 @@ def _attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     *,
-    slots: Slots,
+    slots: KeyValues,
     scaling: float | None = None,
     sliding_window: int | None = None,
     **others: Any,

@@ -19,7 +19,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from expo_bench.engines.base import Completion, Request, SamplingParams
+from expo_bench.engines import scoring
+from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, ScoreRequest
 from expo_bench.engines.slots import Slots
 from expo_bench.engines.transformers import TransformersEngine
 from expo_bench.errors import UserError
@@ -228,6 +229,93 @@ def test_prefix_is_continued_and_not_repeated(llama: TransformersEngine) -> None
     )
     first, second = (next(iter(llama.generate([request], SAMPLED))) for request in (joined, split))
     assert first.text == second.text
+
+
+def _score_requests(engine: TransformersEngine, share: bool) -> list[ScoreRequest]:
+    """Ragged continuations of ragged prompts, a single token and a partly given one among them."""
+    found = []
+    for request in _requests(lengths=(3, 17, 1, 9)):
+        lengths = (1, 5, 30, 11)
+        continuations = tuple(
+            Continuation(
+                key=f"{length}",
+                token_ids=tuple(4 + (7 * length + 3 * step) % 60 for step in range(length)),
+                given=3 if length == 11 else 0,
+            )
+            for length in lengths
+        )
+        for group in [continuations] if share else [(one,) for one in continuations]:
+            found.append(ScoreRequest(problem_id=request.problem_id, messages=request.messages, continuations=group))
+    return found
+
+
+@pytest.mark.parametrize("share", [True, False], ids=["shared prompt", "alone"])
+def test_scores_equal_a_plain_forward_pass(folder: Path, share: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("expo_bench.engines.scoring._HEAD_CHUNK", 4)
+    monkeypatch.setattr("expo_bench.engines.slots._QUERY_CHUNK", 7)
+    monkeypatch.setattr("expo_bench.engines.transformers._PADDED_TOKENS", 50)
+    engine = TransformersEngine(str(folder))
+    plain = type(engine._model).from_pretrained(folder)
+    requests = _score_requests(engine, share)
+    scored = list(engine.score(requests))
+    assert len({(one.problem_id, one.key) for one in scored}) == len(scored) == 16
+    for one in scored:
+        request = next(r for r in requests if r.problem_id == one.problem_id)
+        prompt = engine._tokenizer(request.messages[0]["content"])["input_ids"]
+        (whole,) = [c for r in requests for c in r.continuations if (r.problem_id, c.key) == (one.problem_id, one.key)]
+        with torch.no_grad():
+            logprobs = plain(torch.tensor([[*prompt, *whole.token_ids]])).logits[0].log_softmax(-1)
+        at = torch.arange(len(prompt) - 1 + whole.given, len(prompt) - 1 + len(whole.token_ids))
+        expected = logprobs[at, torch.tensor(whole.token_ids[whole.given :])]
+        torch.testing.assert_close(torch.from_numpy(one.logprobs), expected, atol=1e-4, rtol=0)
+        entropy = -(logprobs[at].exp() * logprobs[at]).sum(-1)
+        torch.testing.assert_close(torch.from_numpy(one.entropies), entropy, atol=1e-4, rtol=0)
+
+
+def test_what_was_sampled_scores_as_the_sampler_said(llama: TransformersEngine) -> None:
+    completions = _by_key(llama.generate(_requests(), SAMPLED))
+    requests = [
+        ScoreRequest(
+            problem_id=request.problem_id,
+            messages=request.messages,
+            continuations=tuple(
+                Continuation(key=str(index), token_ids=completions[request.problem_id, index].token_ids or ())
+                for index in request.sample_indexes
+            ),
+        )
+        for request in _requests()
+    ]
+    for one in llama.score(requests):
+        said = completions[one.problem_id, int(one.key)].sum_logprob
+        assert float(one.logprobs.sum()) == pytest.approx(said, abs=1e-3)
+
+
+def test_scoring_goes_on_with_smaller_batches_when_memory_runs_out(
+    llama: TransformersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = _score_requests(llama, share=True)
+    expected = {(one.problem_id, one.key): float(one.logprobs.sum()) for one in llama.score(requests)}
+    hidden, calls = scoring._hidden, 0
+
+    def failing(model: object, rows: list[list[int]], first: int, cache: scoring.SharedPrompt) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if len(rows) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hidden(model, rows, first, cache)
+
+    monkeypatch.setattr(scoring, "_hidden", failing)
+    got = {(one.problem_id, one.key): float(one.logprobs.sum()) for one in llama.score(requests)}
+    assert got == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("ids", [(), tuple(range(4, 60)) * 2])
+def test_nothing_to_score_or_too_long_is_refused(llama: TransformersEngine, ids: tuple[int, ...]) -> None:
+    request = ScoreRequest(
+        problem_id="p", messages=_requests()[0].messages, continuations=(Continuation(key="k", token_ids=ids),)
+    )
+    with pytest.raises(UserError, match="p, k"):
+        list(llama.score([request]))
 
 
 @pytest.mark.parametrize(
