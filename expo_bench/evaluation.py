@@ -106,7 +106,7 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         manifest = _draw(planned, progress)
         total = len(planned.problems) * config.n
         advance = progress.start("grading", total, 0)
-        statuses = grade(run, progress=lambda done, _: advance(done))
+        statuses = grade(run, progress=lambda _done, _total: advance(0))
         found = metrics.compute(run, grader=GRADER, ks=config.ks)
         run.write_metrics(found)
         counts = {

@@ -12,7 +12,7 @@ import expo_bench
 ROOT = Path(expo_bench.__file__).parent
 LAYERS = [
     {"errors", "rows"},
-    {"boxed", "config", "environment", "prompts", "stats", "store", "answers", "workers", "grade_worker"},
+    {"boxed", "config", "environment", "prompts", "stats", "store", "answers", "equivalence", "workers"},
     {"problems", "engines"},
     {"sampling", "grading", "metrics", "reporting", "reports"},
     {"evaluation"},

@@ -72,7 +72,10 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
+    # a bar for the weights would break into the run's own
+    logging.disable_progress_bar()
     extra: dict[str, Any] = {}
     try:
         if files.gguf_file:
