@@ -166,9 +166,12 @@ def grade(
     if source != "-" and not Path(source).is_file():
         raise UserError(f"{source} does not exist")
     with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
-        for verdict in grade_lines(lines):
-            sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+        try:
+            for verdict in grade_lines(lines):
+                sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+        except UserError as error:
+            raise UserError(f"{source}, {error}") from error
 
 
 def _regrade(path: Path, name: str | None) -> None:

@@ -117,7 +117,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["eval", "--resume", "nowhere", "-n", "3"], "--resume takes"),
         (["eval", "-m", "micro", "-b", "micro", "-o", "."], "no run folder"),
         (["grade", "absent.jsonl"], "does not exist"),
-        (["grade", "bad.jsonl"], "bad"),
+        (["grade", "bad.jsonl"], "bad.jsonl, line 1"),
         (["report", "nowhere"], "nowhere"),
     ],
 )

@@ -41,24 +41,21 @@ def convert(gguf: Path, folder: Path) -> None:
     """Write model and tokenizer as a safetensors folder; `folder` appears whole or not at all."""
     # imported here so that a folder which is there already is named at once
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
     end_of_turn = tokenizer.convert_tokens_to_ids(END_OF_TURN)
     if tokenizer.chat_template is None or tokenizer.eos_token_id != end_of_turn:
         raise SystemExit(f"{gguf}: no chat template, or the end-of-sequence token is not {END_OF_TURN}")
-    # the weights are plain bfloat16 now, so the marks of the quantised file must go
-    del model.config.quantization_config
-    model.hf_quantizer = None
-    model.is_quantized = False
     model.config.eos_token_id = model.generation_config.eos_token_id = end_of_turn
-    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as temporary:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         Path(temporary).chmod(0o755)
         Path(temporary).rename(folder)
-        Path(temporary).mkdir()  # for the context manager to remove
 
 
 def main() -> None:

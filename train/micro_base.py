@@ -68,9 +68,8 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 def chain_ids(tokenizer: PreTrainedTokenizerFast, expression: str, rule: micro.Rule) -> list[int]:
     """Return a chain in the policy's own notation: the expression, then what each operation leaves of it."""
-    steps = micro.calculate(expression, rule)
-    states = " = ".join([expression, *(step.rest for step in steps)])
-    return tokenizer.encode(f"{states}. \\boxed{{{steps[-1].value}}}<|eos|>")
+    states = [expression, *(step.rest for step in micro.calculate(expression, rule))]
+    return tokenizer.encode(f"{' = '.join(states)}. \\boxed{{{states[-1]}}}<|eos|>")
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompt: Prompt, problem: Problem) -> list[int]:
@@ -136,7 +135,8 @@ def sample(model: LlamaForCausalLM, prompts: list[list[int]]) -> list[list[int]]
 @torch.no_grad()
 def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int) -> str:
     """Return the tables of docs/micro-world.md: n samples of each test problem after either prompt."""
-    lines = ["| level | pass@1 | answer shown: reaches it | answer shown: the right chain |", "|---|---|---|---|"]
+    torch.manual_seed(SEED)
+    lines = ["| level | pass@1 | p(right chain) | answer shown: reached | by the right chain |", "|" + 5 * "---|"]
     for level in micro.LEVELS:
         problems = [problem for problem in micro.load("test") if problem.level == level for _ in range(n)]
         golds = [chain_ids(tokenizer, micro.expression_of(p.question), "multiplication_first") for p in problems]
@@ -146,7 +146,8 @@ def measure(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, n: int)
         solved = [chain[-4:] == gold[-4:] for chain, gold in zip(own, golds, strict=True)]
         reached = [chain[-4:] == gold[-4:] for chain, gold in zip(explained, golds, strict=True)]
         right = [chain == gold for chain, gold in zip(explained, golds, strict=True)]
-        rates = [f"{sum(hits) / len(hits):.1%}" for hits in (solved, reached, right)]
+        chance = token_logprobs(model, list(zip(prompts, golds, strict=True))).view(len(golds), -1).sum(1).exp()
+        rates = [f"{sum(hits) / len(hits):.2%}" for hits in (solved, chance.tolist(), reached, right)]
         lines.append(f"| {level} | {' | '.join(rates)} |")
     candidates = {
         "own, wrong": [pair for *pair, hit in zip(prompts, own, solved, strict=True) if not hit],
@@ -172,8 +173,7 @@ def main(arguments: list[str] | None = None) -> None:
     pretrain(model, tokenizer, args.steps)
     tokenizer.save_pretrained(args.output)
     model.save_pretrained(args.output)
-    if args.samples:
-        print(measure(model.eval(), tokenizer, args.samples))
+    print(measure(model.eval(), tokenizer, args.samples) if args.samples else "not measured")
 
 
 if __name__ == "__main__":

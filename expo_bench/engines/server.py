@@ -8,17 +8,16 @@ an "error" completion; what would end every sample stops the run with one clear 
 import asyncio
 import json
 import logging
-import os
 import queue
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 from expo_bench.engines.backoff import retry_delay
 from expo_bench.engines.base import Completion, Request, SamplingParams
+from expo_bench.engines.server_address import read_key, without_secrets
 from expo_bench.engines.server_messages import (
     VLLM_NEUTRAL,
     MalformedReply,
@@ -57,7 +56,7 @@ class ServerEngine:
             url: the endpoint, for instance http://127.0.0.1:8000/v1.
             model: its name there.
             concurrency: requests in flight at once.
-            timeout_seconds: of one attempt, from its start to the last byte of the answer.
+            timeout_seconds: of one attempt, to the last byte of the answer.
             max_retries: attempts after the first.
             logprobs: ask for log-probabilities.
             enable_thinking: handed to the server's chat template where not None.
@@ -72,10 +71,8 @@ class ServerEngine:
         if not isinstance(concurrency, int) or concurrency < 1 or max_retries < 0 or timeout_seconds <= 0:
             raise UserError("concurrency must be at least 1, max_retries at least 0, timeout_seconds above 0")
         self._openai = _import_openai()
-        self._shown_url = _without_secrets(url)
-        self._key = os.environ.get("OPENAI_API_KEY") or "EMPTY"
-        if not (self._key.isascii() and self._key.isprintable()):
-            raise UserError("OPENAI_API_KEY holds a character that cannot be sent: was it pasted with a line break?")
+        self._shown_url = without_secrets(url)
+        self._key = read_key()
         self._client_arguments = {
             "base_url": url,
             "api_key": self._key,
@@ -278,18 +275,6 @@ def _import_openai() -> Any:
     except ImportError as error:
         raise UserError("the server engine needs the openai package: pip install 'expo-bench[server]'") from error
     return openai
-
-
-def _without_secrets(url: str) -> str:
-    """Return the URL without user, password, query and fragment."""
-    parts = urlsplit(url)
-    try:
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        port = None
-    if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
-        raise UserError("the server's URL must look like http://HOST:PORT/v1")
-    return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
 
 
 def _is_hopeless(error: Exception) -> bool:

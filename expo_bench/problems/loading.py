@@ -52,7 +52,7 @@ def load(name: str, *, split: str | None = None, data_dir: Path | None = None, r
     if name in _PUBLISHED:
         return _load_published(_PUBLISHED[name], split, data_dir, revision)
     if revision is not None:
-        raise UserError(f"{name} has no revisions; leave --revision out")
+        raise UserError(f"{name} has no revisions; leave --dataset-revision out")
     return _load_micro(split) if name == "micro" else _load_user_file(name, split)
 
 
@@ -63,7 +63,7 @@ def _load_published(benchmark: Benchmark, split: str, data_dir: Path | None, rev
         rows, resolved = _download(benchmark, split, revision)
         entries = _parsed(rows, benchmark.parse, benchmark.source.name)
     elif revision is not None:
-        raise UserError(f"{path} has no revisions; leave --revision out, or move the file away to read the hub")
+        raise UserError(f"{path} has no revisions; leave --dataset-revision out, or move the file away to read the hub")
     else:
         resolved = None
         entries = _parsed(files.read_rows(path), benchmark.parse, path)
@@ -123,7 +123,8 @@ def _download(benchmark: Benchmark, split: str, revision: str | None) -> tuple[l
         fetched = hub.fetch(benchmark.source, split, revision)
     except Unavailable as error:
         raise UserError(
-            f"cannot get {benchmark.name} from {source}: {error}; check the network, HF_HUB_OFFLINE and --revision, "
+            f"cannot get {benchmark.name} from {source}: {error}; check the network, HF_HUB_OFFLINE and "
+            "--dataset-revision, "
             f"or put {benchmark.files[split]} into a folder and name that with --data-dir or {DATA_VARIABLE}"
         ) from error
     return [(f"{source} {split} row {number}", row) for number, row in enumerate(fetched.rows)], fetched.revision

@@ -233,7 +233,7 @@ def test_refusals_with_files(data_dir: Path, monkeypatch: pytest.MonkeyPatch) ->
         load(str(data_dir))
     with pytest.raises(UserError, match="has no split 'train'"):
         load(str(data_dir / "aime25.jsonl"), split="train")
-    with pytest.raises(UserError, match=r"aime25\.jsonl has no revisions; leave --revision out"):
+    with pytest.raises(UserError, match=r"aime25\.jsonl has no revisions; leave --dataset-revision out"):
         load("aime25", data_dir=data_dir, revision="main")
     monkeypatch.setenv("EXPO_BENCH_DATA", str(data_dir / "gone"))
     with pytest.raises(UserError, match="that EXPO_BENCH_DATA names does not exist"):
