@@ -42,6 +42,10 @@ _THOUSANDS = re.compile(r"(?<=\d)\\[,!;:]\s*(?=\d{3}(?!\d))")
 _COUNTED = re.compile(r"(?P<number>-?(?:\\?\$)?[\d,]*\.?\d+(?:/\d+)?)(?: [A-Za-z][A-Za-z'-]{2,})+")
 _CALCULATION = re.compile(r"\b(?:times|plus|minus|over|mod|half|dozen|hundred|[a-z]*(?:sand|llion))\b", re.IGNORECASE)
 _BOLD_NUMBER = re.compile(r"\\(?:text|math)[a-z]*\s*\{\s*\(?\s*(-?[\d.,/]+)\s*\)?\s*\}")
+# math-verify takes these for units (of "2 \\pi r h" it would leave "2 \\pi r"), unless they stand in braces
+_LAST_VARIABLE = re.compile(r"(?<=[^A-Za-z\\])(?:[cdghlmost]|ab|bc|cc|lt|mp|mt|rd|rs|st|th)$")
+_VARIABLE = re.compile(r"(?<![A-Za-z\\])[A-Za-z]")
+_TEXT = re.compile(r"\\(?:text|mbox|mathrm)\s*\{[^{}]*\}")
 _WRAPPER = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mbox|operatorname)\b\s*")
 _WORDS = re.compile(r"[^\W\d_](?:[^\W\d_]|[,.'&-])*|[^\W\d_]{3}[\w,.'&-]*|\d{1,2}:\d\d(?:[ap]\.?m\.?)?", re.IGNORECASE)
 _BASED = re.compile(r"-?[0-9]+_\{?(-?[0-9]+)\}?")
@@ -53,11 +57,10 @@ def check_gold(gold: str) -> bool:
     Raises:
         TimeoutError: it is too large to be handled.
     """
-    gold = tidy(gold)
-    _check_shape(gold)
+    gold = _checked(gold)
     if words(gold):
         return True
-    parsed = _parse(gold)
+    parsed = _parse(_keep_variable(gold))
     return parsed is not None and _verify(parsed, parsed)
 
 
@@ -67,14 +70,14 @@ def same(gold: str, answer: str) -> bool:
     Raises:
         TimeoutError: one of them is too large to be handled.
     """
-    gold, answer = tidy(gold), tidy(answer)
+    gold, answer = _checked(gold), _checked(answer)
     if gold == answer or (words(gold) is not None and words(gold) == words(answer)):
         return True
     bases = [match[1] for match in map(_BASED.fullmatch, (gold, answer)) if match]
     if len(set(bases)) == 2:
         return False
-    _check_shape(gold)
-    _check_shape(answer)
+    if _VARIABLE.search(_TEXT.sub("", gold)):
+        gold, answer = _keep_variable(gold), _keep_variable(answer)
     left, right = _parse(gold), _parse(answer)
     if left is None or right is None:
         return False
@@ -110,7 +113,9 @@ def tidy(text: str) -> str:
         text = text.rstrip(" .,;:")
     if (counted := _COUNTED.fullmatch(text)) and not _CALCULATION.search(text):
         text = counted["number"]
-    return text + "}" * max(0, _open_braces(text))
+    text += "}" * max(0, _open_braces(text))
+    inside = last_boxed(rf"\boxed{text}") if text.startswith("{") else None
+    return inside if inside and len(inside) == len(text) - 2 else text
 
 
 def words(text: str) -> str | None:
@@ -125,6 +130,10 @@ def words(text: str) -> str | None:
     return bare.casefold()
 
 
+def _keep_variable(text: str) -> str:
+    return _LAST_VARIABLE.sub(r"{\g<0>}", text)
+
+
 def _braced_fraction(match: re.Match[str]) -> str:
     numerator = match[1] if match[1].startswith("{") else f"{{{match[1]}}}"
     return rf"\frac{numerator}{{{match[2]}}}"
@@ -135,14 +144,17 @@ def _open_braces(text: str) -> int:
     return braces.count("{") - braces.count("}")
 
 
-def _check_shape(text: str) -> None:
+def _checked(text: str) -> str:
+    """Return the tidy answer, if it can be parsed in any sensible time."""
     if len(text) > MAX_LENGTH:
         raise TimeoutError("an answer with too many characters")
+    text = tidy(text)
     depth = 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
         if depth > MAX_DEPTH:
             raise TimeoutError("brackets nested too deep")
+    return text
 
 
 @lru_cache(maxsize=1024)

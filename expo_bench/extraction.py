@@ -9,7 +9,7 @@ MAX_LENGTH = 1000
 
 _LEAD_IN = r"(?:therefore|thus|then|simply|just|exactly|precisely|equal to|given by|[,:*]|[ \t])*"
 _ANSWER = re.compile(rf"\banswer\b[^\n.:=]{{0,40}}?(?:\bis\b|[:=]){_LEAD_IN}", re.IGNORECASE)
-_HASHES = re.compile(r"^#### *(\S.*)$", re.MULTILINE)
+_HASHES = re.compile(r"^#### *([-$\\(.\d].*)$", re.MULTILINE)  # else it is a heading
 _MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)(?P<math>[^$]+?)(?:\$\$?|\\\)|\\\])")
 _SENTENCE_END = re.compile(r"[.!?;](?=\s|\*|$)|\n")
 
@@ -18,7 +18,7 @@ def extract(text: str, *, truncated: bool = False) -> str | None:
     r"""Return the answer that a completion gives, None if it gives none; in time linear in its length.
 
     It is looked for after the thoughts: in the last \boxed{}; else, unless the text was cut off, in a box that is
-    never closed, after the last "answer is" or "answer:", in the last line that begins with "####".
+    never closed, after the last "answer is" or "answer:", in the last line that begins with "####" and is no heading.
     """
     conclusion = _after_thoughts(text)
     if conclusion is None:
@@ -38,8 +38,10 @@ def _after_thoughts(text: str) -> str | None:
     return None if unfinished else conclusion
 
 
-def _in_open_box(text: str) -> str:
-    return text.rpartition(r"\boxed{")[2].partition("\n")[0].strip() if r"\boxed{" in text else ""
+def _in_open_box(text: str) -> str | None:
+    _, box, rest = text.rpartition(r"\boxed{")
+    line = rest.partition("\n")[0].strip()
+    return line if box and not line.startswith("}") else None
 
 
 def _after_phrase(text: str) -> str | None:

@@ -29,6 +29,12 @@ def _towers() -> list[str]:
         r"(9^{9^{9^9}}, \infty)",
         r"\sin(9^{9^{9^9}})",
         r"|{-9^{9^{9^9}}}|",
+        r"9^{9^{9^9}}\%",
+        r"9^{9^{9^9}} \text{ cm}",
+        r"\begin{pmatrix} 9^{9^{9^9}} \\ 1 \end{pmatrix}",
+        r"1 < 9^{9^{9^9}}",
+        r"e^{e^{e^{e^{e^{e}}}}}",
+        r"\pi^{\pi^{\pi^{\pi^{\pi}}}}",
     ]
     return plain + tens + deep + around
 
@@ -58,6 +64,12 @@ def _calculus() -> list[str]:
         r"\int e^{\sin(x^2)\cos x} dx",
         r"(x+1)^{10000}",
         r"(x+y+z+1)^{400}",
+        r"\int_0^\infty \frac{\sin(x^3)}{x^5+1} dx",
+        r"\lim_{x\to 0} \sin(x)^{x^x}/x",
+        r"\sin(\cos(\tan(\sin(\cos(\tan(x))))))",
+        r"\prod_{k=1}^{10^{12}} (1+\frac{1}{k})",
+        r"\sum_{k=0}^{\infty} \frac{\sin(k!)}{k!}",
+        r"\frac{d}{dx} x^{x^{x^x}}",
     ]
 
 
@@ -65,13 +77,52 @@ def _unbalanced() -> list[str]:
     whole = [r"\{" * n for n in (1, 10, 300)] + [r"\}" * n for n in (1, 10, 300)]
     sides = [r"\left(" * n + "5" for n in (1, 10, 100)] + ["5" + r"\right)" * n for n in (1, 10, 100)]
     rest = ["(" * n + "5" for n in (1, 10, 30, 900)] + ["5" + ")" * n for n in (1, 10, 30, 900)]
-    return whole + sides + rest + ["|" * 41 + "5", r"\frac{1}", r"\frac", r"\sqrt[", "5_", "5^", "^5", "$5", "5$$", r"\begin{pmatrix} 5"]
+    return (
+        whole
+        + sides
+        + rest
+        + ["|" * 41 + "5", r"\frac{1}", r"\frac", r"\sqrt[", "5_", "5^", "^5", "$5", "5$$", r"\begin{pmatrix} 5"]
+    )
 
 
 def _odd_letters() -> list[str]:
-    controls = ["\x00", "\x00\x01\x02", "5\x00\x00", "\x1b[2J5", "\r\r", "\x7f5", "\u202e5", "\ufeff5\u200b", "\ud800", "\udfff" * 30]
-    letters = ["數" * 50, "é" * 900, "👩‍👩‍👧‍👦" * 90, "Z̸̡̛͙a̴͇͝", "٥", "Ⅴ", "５", "\\" * 99, "&&&&", "#####", "%" * 300, "~" * 300, "'" * 200]
-    repeats = ["9" * 900, "-" * 901 + "5", "1+" * 400 + "1", "x" * 900, "x_" * 400 + "1", "2^" * 150 + "2", "|1|" * 100, "x=" * 300 + "5"]
+    controls = [
+        "\x00",
+        "\x00\x01\x02",
+        "5\x00\x00",
+        "\x1b[2J5",
+        "\r\r",
+        "\x7f5",
+        "\u202e5",
+        "\ufeff5\u200b",
+        "\ud800",
+        "\udfff" * 30,
+    ]
+    letters = [
+        "數" * 50,
+        "é" * 900,
+        "👩‍👩‍👧‍👦" * 90,
+        "Z̸̡̛͙a̴͇͝",
+        "٥",
+        "Ⅴ",
+        "５",
+        "\\" * 99,
+        "&&&&",
+        "#####",
+        "%" * 300,
+        "~" * 300,
+        "'" * 200,
+    ]
+    repeats = [
+        "9" * 900,
+        "-" * 901 + "5",
+        "1+" * 400 + "1",
+        "x" * 900,
+        "x_" * 400 + "1",
+        "2^" * 150 + "2",
+        "|1|" * 100,
+        "x=" * 300 + "5",
+    ]
     return controls + letters + repeats
 
 

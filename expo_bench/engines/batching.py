@@ -61,7 +61,8 @@ class Batch:
         self._engine = engine
         self._params = params
         self._limit = engine.batch_size
-        self.queue = deque(prompts)
+        # every step attends over the longest running sample's length: neighbours in length waste the least
+        self.queue = deque(sorted(prompts, key=lambda prompt: len(prompt.ids)))
         self._slots = Slots(min(self._limit, sum(len(prompt.waiting) for prompt in prompts)))
         self.running: list[Running] = []
 
