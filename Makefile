@@ -29,10 +29,10 @@ demo: setup  ## Evaluate the embedded policy: table, report
 	$(VENV)/bin/expo-bench demo
 
 test: setup  ## The tests: CPU, no network
-	$(VENV)/bin/python -m pytest -m "not real"
+	$(VENV)/bin/python -m pytest -m "not real and not slow"
 
-test-real: $(VENV)/.vllm $(REAL_MODEL)/config.json  ## Tests with a real model, a real engine and, where EXPO_BENCH_DATA names them, real benchmarks
-	$(VENV)/bin/python -m pytest -m real
+test-real: $(VENV)/.vllm $(REAL_MODEL)/config.json  ## Real model, real engines, real benchmarks (where EXPO_BENCH_DATA names them), and the slow tests
+	$(VENV)/bin/python -m pytest -m "real or slow"
 
 check: setup  ## Lint, format, types
 	$(VENV)/bin/ruff check .
