@@ -9,33 +9,40 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from expo_bench.answers import Attempt, Judge, Verdict, extract, judge_many
-    from expo_bench.config import EvalConfig, load_config
+    from expo_bench.config import CandidatesConfig, EvalConfig, load_candidates_config, load_config
     from expo_bench.engines.base import Completion, Generator, Request, SamplingParams
     from expo_bench.engines.choosing import open_engine
     from expo_bench.errors import UserError
-    from expo_bench.evaluation import evaluate, plan
+    from expo_bench.evaluation import evaluate
+    from expo_bench.measuring import Policy, make_candidates, measure
+    from expo_bench.planning import plan
     from expo_bench.problems import BENCHMARKS, load, select
     from expo_bench.reporting import report
-    from expo_bench.rows import Grade, Manifest, Metric, Problem, Sample
+    from expo_bench.rows import Candidate, Grade, Likelihood, LikelihoodMetric, Manifest, Metric, Problem, Sample
     from expo_bench.store import RunFolder
 
 _MODULES = {
     "answers": ("Attempt", "Judge", "Verdict", "extract", "judge_many"),
-    "config": ("EvalConfig", "load_config"),
+    "config": ("CandidatesConfig", "EvalConfig", "load_candidates_config", "load_config"),
     "engines.base": ("Completion", "Generator", "Request", "SamplingParams"),
     "engines.choosing": ("open_engine",),
     "errors": ("UserError",),
-    "evaluation": ("evaluate", "plan"),
+    "evaluation": ("evaluate",),
+    "measuring": ("Policy", "make_candidates", "measure"),
+    "planning": ("plan",),
     "problems": ("BENCHMARKS", "load", "select"),
     "reporting": ("report",),
-    "rows": ("Grade", "Manifest", "Metric", "Problem", "Sample"),
+    "rows": ("Candidate", "Grade", "Likelihood", "LikelihoodMetric", "Manifest", "Metric", "Problem", "Sample"),
     "store": ("RunFolder",),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - grouped by what they are for
     # rows
+    "Candidate",
     "Grade",
+    "Likelihood",
+    "LikelihoodMetric",
     "Manifest",
     "Metric",
     "Problem",
@@ -58,10 +65,15 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "extract",
     "judge_many",
     # runs
+    "CandidatesConfig",
     "EvalConfig",
+    "Policy",
     "UserError",
     "evaluate",
+    "load_candidates_config",
     "load_config",
+    "make_candidates",
+    "measure",
     "plan",
     "report",
 ]

@@ -5,14 +5,16 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expo_bench import likelihood_commands
 from expo_bench.errors import UserError
+from expo_bench.options import names, numbers, terminated
 
 if TYPE_CHECKING:
-    from expo_bench.evaluation import Plan
+    from expo_bench.planning import Plan
     from expo_bench.rows import Metric
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -74,15 +76,15 @@ def evaluate(
     The same command again, or --resume, goes on where a run was stopped.
     """
     from expo_bench.config import load_config
-    from expo_bench.evaluation import plan, resume_config
+    from expo_bench.planning import plan, resume_config
 
     given = {
         "model": model, "n": n, "engine": engine, "dtype": dtype, "revision": revision, "split": split, "limit": limit,
         "shuffle_seed": shuffle_seed, "data_dir": data_dir, "dataset_revision": dataset_revision, "prompt": prompt,
         "chat_template": chat_template, "enable_thinking": enable_thinking, "thinking_tokens": thinking_tokens,
         "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "stop": stop or None, "seed": seed,
-        "benchmarks": _names(benchmarks), "levels": _numbers("--levels", levels), "subjects": _names(subjects),
-        "ks": _numbers("--ks", ks),
+        "benchmarks": names(benchmarks), "levels": numbers("--levels", levels), "subjects": names(subjects),
+        "ks": numbers("--ks", ks),
     }  # fmt: skip
     settings = {key: value for key, value in given.items() if value is not None}
     if resume is not None:
@@ -101,7 +103,7 @@ def _run(planned: "Plan", as_json: bool) -> None:
     from expo_bench.evaluation import evaluate as run_stages
     from expo_bench.progress import TerminalProgress
 
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminated)
     try:
         with TerminalProgress() as progress:
             found = run_stages(planned, progress)
@@ -111,11 +113,6 @@ def _run(planned: "Plan", as_json: bool) -> None:
         )
         raise typer.Exit(130) from None
     _print_metrics(found, planned.run.path, as_json)
-
-
-def _terminated(*_: Any) -> None:
-    # batch systems ask with SIGTERM before they kill
-    raise KeyboardInterrupt
 
 
 def _print_plan(planned: "Plan") -> None:
@@ -233,26 +230,21 @@ def demo(
 ) -> None:
     """Evaluate the embedded micro policy on the micro world: no download, a minute or two."""
     from expo_bench.config import EvalConfig
-    from expo_bench.evaluation import plan
+    from expo_bench.planning import plan
 
     _run(plan(EvalConfig(model="micro", benchmarks=("micro",), n=16, max_tokens=128), out), as_json=False)
 
 
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [part for part in text.split(",") if part]
-
-
-def _numbers(option: str, text: str | None) -> list[int] | None:
-    try:
-        return None if text is None else [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UserError(f"{option} {text}: whole numbers with commas between are wanted, for instance 4,5") from error
+app.command()(likelihood_commands.candidates)
+app.command()(likelihood_commands.likelihood)
 
 
 def main() -> None:
     """Run the command line; bad input ends with one line on standard error and exit code 2."""
     # the tokenizers library warns about each fork that follows its use
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # threads that spin while they wait take the processor from those that work, wherever somebody else computes too
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except UserError as error:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from expo_bench.errors import UserError
+
+Config = TypeVar("Config", bound="EvalConfig")
 
 
 class EvalConfig(BaseModel):
@@ -68,20 +70,59 @@ class EvalConfig(BaseModel):
         return self
 
 
+class CandidatesConfig(EvalConfig):
+    """All that decides a run of candidates; `n` counts the policy's own samples of a problem."""
+
+    n: int = Field(default=4, ge=1)
+    sources: tuple[Literal["expert", "self_explanation", "own", "rationalised", "imported"], ...] = Field(
+        default=("expert", "self_explanation", "own"), min_length=1
+    )
+    """Where candidates come from; "own" becomes own_correct and own_incorrect."""
+    per_source: int = Field(default=2, ge=1)
+    """Self-explanations of a problem."""
+    explain_prompt: str = "self-explain"
+    """The prompt that shows the gold answer, or a text file that holds {question} and {answer}."""
+    samples: Path | None = None
+    """A finished run whose samples and grades are the policy's own; None to draw and grade them here."""
+    imported: Path | None = None
+    """JSON lines with "text" and "problem_id" or "question"."""
+
+    @model_validator(mode="after")
+    def _sources_consistent(self) -> Self:
+        if self.thinking_tokens is not None:
+            raise ValueError("candidates have no budget of their own for thoughts: leave thinking_tokens out")
+        if self.temperature == 0 and self.per_source > 1:
+            raise ValueError("temperature 0 is greedy: all self-explanations would be equal; set per_source to 1")
+        if ("imported" in self.sources) != (self.imported is not None):
+            raise ValueError("the source imported and the file that --import names belong together")
+        return self
+
+
+def load_candidates_config(
+    file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()
+) -> CandidatesConfig:
+    """Return the configuration of a run of candidates; as `load_config`."""
+    return _load(CandidatesConfig, file, settings, overrides)
+
+
 def load_config(file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> EvalConfig:
     """Return the configuration: the YAML file, then what was set on the command line, then `key=value` overrides.
 
     Raises:
         UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
     """
+    return _load(EvalConfig, file, settings, overrides)
+
+
+def _load(kind: type[Config], file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str]) -> Config:
     values: dict[str, Any] = _read_yaml(file) if file else {}
     values.update(settings)
     for override in overrides:
         _apply(values, override)
     try:
-        return EvalConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(_one_line(error, file)) from error
+        raise UserError(_one_line(error, file, kind)) from error
 
 
 def to_yaml(config: EvalConfig) -> str:
@@ -120,12 +161,12 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[key] = value
 
 
-def _one_line(error: ValidationError, file: Path | None) -> str:
+def _one_line(error: ValidationError, file: Path | None, kind: type[EvalConfig]) -> str:
     first = error.errors()[0]
-    key = ".".join(map(str, first["loc"]))
+    key = " ".join(".".join(map(str, first["loc"])).split())  # an unknown key may hold line breaks
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"no such setting; there are {', '.join(EvalConfig.model_fields)}"
+        message = f"no such setting; there are {', '.join(kind.model_fields)}"
     elif first["type"] == "missing":
         message = "is not set"
     where = f" (in {file})" if file else ""

@@ -1,91 +1,12 @@
 """`expo-bench eval`: the stages from problems to a report, in one run folder."""
 
-import hashlib
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
-
-from expo_bench import environment, metrics, reporting
+from expo_bench import metrics, reporting
 from expo_bench.answers import GRADER
-from expo_bench.config import EvalConfig, load_config, to_yaml
-from expo_bench.engines.base import SamplingParams
-from expo_bench.engines.choosing import engine_name, open_engine
-from expo_bench.errors import UserError
+from expo_bench.engines.base import Generator
 from expo_bench.grading import grade
-from expo_bench.problems import Loaded, load, select
-from expo_bench.prompts import Prompt, solve_prompt
-from expo_bench.rows import Manifest, Metric, Problem, Sample
-from expo_bench.sampling import missing_samples, sample
-from expo_bench.store import SCHEMA_VERSION, RunFolder, write_atomically
-
-
-class Progress(Protocol):
-    """Somebody who is told how far the run is."""
-
-    def note(self, text: str) -> None:
-        """Take one line that the user should read."""
-
-    def start(self, stage: str, total: int, done: int) -> Callable[[int], None]:
-        """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """A run before anything expensive has happened."""
-
-    config: EvalConfig
-    run: RunFolder
-    problems: list[Problem]
-    loaded: list[Loaded]
-    """Where the problems come from; empty where the run was begun before."""
-    prompt: Prompt
-    engine: str
-    n_missing: int
-    """Samples still to draw."""
-
-
-def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path("results")) -> Plan:
-    """Load the problems and find out what is left to do; nothing is written.
-
-    Raises:
-        UserError: bad input, or the folder holds a run with other settings.
-    """
-    prompt = solve_prompt(config.prompt)
-    run = RunFolder(run_path or results / _run_name(config))
-    _check_same_run(run, config)
-    if run.manifest_path.is_file():
-        # a run that was begun keeps its problems, whatever became of their source
-        loaded, problems = [], list(run.problems())
-    else:
-        loaded = [_load(config, name) for name in config.benchmarks]
-        problems = [problem for one in loaded for problem in one.problems]
-    if len({problem.problem_id for problem in problems}) < len(problems):
-        raise UserError(f"benchmarks {', '.join(config.benchmarks)} hold the same problem ids: evaluate them apart")
-    return Plan(
-        config=config,
-        run=run,
-        problems=problems,
-        loaded=loaded,
-        prompt=prompt,
-        engine=engine_name(config.engine, config.model),
-        n_missing=sum(len(indexes) for _, indexes in missing_samples(run, problems, config.n)),
-    )
-
-
-def resume_config(run_path: Path) -> EvalConfig:
-    """Return the configuration that the run folder was made with.
-
-    Raises:
-        UserError: the folder holds none.
-    """
-    path = RunFolder(run_path).config_path
-    if not path.is_file():
-        raise UserError(f"{run_path} is not a run folder: it has no config.yaml")
-    return load_config(path, {})
+from expo_bench.planning import Plan, Progress, begin, finish, open_planned, sampling_params, save_plan
+from expo_bench.rows import Manifest, Metric, Sample
+from expo_bench.sampling import sample
 
 
 def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
@@ -100,9 +21,7 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         for one in planned.loaded:
             for warning in one.warnings:
                 progress.note(f"{one.provenance['name']}: {warning}")
-        if not run.manifest_path.is_file():
-            write_atomically(run.config_path, to_yaml(config))
-            run.write_problems(planned.problems)
+        save_plan(planned)
         manifest = _draw(planned, progress)
         total = len(planned.problems) * config.n
         advance = progress.start("grading", total, 0)
@@ -114,9 +33,7 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
             "samples": total,
             **{f"{GRADER}:{k}": v for k, v in statuses.items()},
         }
-        if manifest.status != "finished":
-            manifest = replace(manifest, status="finished", finished=_now())
-        run.write_manifest(replace(manifest, counts=counts))
+        finish(run, manifest, counts)
         reporting.report([run], run.report_path, grader=GRADER)
         return found
     finally:
@@ -125,137 +42,35 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
 
 def _draw(planned: Plan, progress: Progress) -> Manifest:
     """Draw the missing samples and return the manifest; the model is loaded only where samples are missing."""
-    config, run = planned.config, planned.run
+    run = planned.run
     if not planned.n_missing and run.manifest_path.is_file():
         return run.read_manifest()
-    progress.note(f"loading {config.model} ({planned.engine})")
-    engine = open_engine(
-        config.engine,
-        config.model,
-        revision=config.revision,
-        dtype=config.dtype,
-        chat_template=config.chat_template,
-        enable_thinking=config.enable_thinking,
-        options=config.engine_options,
-    )
+    engine = open_planned(planned, progress)
     try:
-        manifest = _begin(planned, engine.describe(), progress)
-        total = len(planned.problems) * config.n
-        advance = progress.start("sampling", total, total - planned.n_missing)
-        params = SamplingParams(
-            temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, stop=config.stop
-        )
-
-        def on_sample(row: Sample) -> None:
-            advance(row.n_tokens)
-
-        sample(
-            run,
-            planned.problems,
-            engine,
-            prompt=planned.prompt,
-            params=params,
-            n=config.n,
-            seed=config.seed,
-            thinking_tokens=config.thinking_tokens,
-            on_sample=on_sample,
-        )
+        manifest = begin(planned, engine.describe(), progress)
+        draw_samples(planned, engine, progress)
         return manifest
     finally:
         engine.close()
 
 
-def _begin(planned: Plan, model: dict[str, Any], progress: Progress) -> Manifest:
-    """Write the manifest of a new run, or check that a stopped one goes on with the same model."""
-    run = planned.run
-    if run.manifest_path.is_file():
-        manifest = run.read_manifest()
-        before = manifest.model.get("weights_digest")
-        if before != model.get("weights_digest"):
-            raise UserError(
-                f"{run.path} was begun with other weights of {planned.config.model} "
-                f"({before}, now {model.get('weights_digest')}); choose another folder with -o"
-            )
-        if manifest.model != model:
-            progress.note("the engine, its version or its options differ from those that this run was begun with")
-        return manifest
-    protocol = _protocol(planned.config, planned.prompt)
-    manifest = Manifest(
-        schema_version=SCHEMA_VERSION,
-        status="started",
-        started=_now(),
-        finished=None,
-        protocol_hash=_digest(protocol),
-        protocol=protocol,
-        model=model,
-        benchmarks={one.provenance["name"]: one.provenance for one in planned.loaded},
-        seed=planned.config.seed,
-        environment=environment.describe(),
-        counts={},
+def draw_samples(planned: Plan, engine: Generator, progress: Progress) -> None:
+    """Draw the plain samples that the run lacks."""
+    config = planned.config
+    total = len(planned.problems) * config.n
+    advance = progress.start("sampling", total, total - planned.n_missing)
+
+    def on_sample(row: Sample) -> None:
+        advance(row.n_tokens)
+
+    sample(
+        planned.run,
+        planned.problems,
+        engine,
+        prompt=planned.prompt,
+        params=sampling_params(config),
+        n=config.n,
+        seed=config.seed,
+        thinking_tokens=config.thinking_tokens,
+        on_sample=on_sample,
     )
-    run.write_manifest(manifest)
-    return manifest
-
-
-def _load(config: EvalConfig, name: str) -> Loaded:
-    loaded = load(name, split=config.split, data_dir=config.data_dir, revision=config.dataset_revision)
-    problems = select(
-        loaded.problems,
-        levels=config.levels,
-        subjects=config.subjects,
-        limit=config.limit,
-        shuffle_seed=config.shuffle_seed,
-    )
-    provenance = {**loaded.provenance, "n_selected": len(problems)}
-    return replace(loaded, problems=problems, provenance=provenance)
-
-
-def _protocol(config: EvalConfig, prompt: Prompt) -> dict[str, Any]:
-    """Return what two runs must share before their numbers are compared."""
-    template = config.chat_template.read_text(encoding="utf-8") if config.chat_template else None
-    return {
-        "prompt": prompt.name,
-        "prompt_digest": prompt.digest(),
-        "chat_template": None if template is None else hashlib.sha256(template.encode()).hexdigest()[:12],
-        "enable_thinking": config.enable_thinking,
-        "thinking_tokens": config.thinking_tokens,
-        "max_tokens": config.max_tokens,
-        "temperature": config.temperature,
-        "top_p": config.top_p,
-        "stop": list(config.stop),
-        "grader": GRADER,
-    }
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _run_name(config: EvalConfig) -> str:
-    """Return a name that the same command finds again: benchmarks, model, and a digest of all settings."""
-    model = config.model.rstrip("/").split("#")[-1].split("/")[-1]
-    names = "+".join(Path(name).stem for name in config.benchmarks)
-    settings = config.model_dump(mode="json", exclude={"data_dir"})
-    slug = "".join(letter if letter.isalnum() or letter in "+._-" else "-" for letter in f"{names}--{model}")
-    return f"{slug[:80]}--{_digest(settings)[:8]}"
-
-
-def _check_same_run(run: RunFolder, config: EvalConfig) -> None:
-    if not run.config_path.is_file():
-        if run.path.exists() and any(path.name != ".lock" for path in run.path.iterdir()):
-            raise UserError(f"{run.path} is not empty and no run folder; choose another folder with -o")
-        return
-    if run.manifest_path.is_file():
-        run.read_manifest()
-    there = resume_config(run.path).model_dump(mode="json", exclude={"data_dir"})
-    wanted = config.model_dump(mode="json", exclude={"data_dir"})
-    differing = [key for key in wanted if wanted[key] != there[key]]
-    if differing:
-        raise UserError(
-            f"{run.path} holds a run with another {', '.join(differing)}; choose another folder with -o, "
-            f"or go on with that run by --resume {run.path}"
-        )
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

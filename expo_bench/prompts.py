@@ -72,12 +72,26 @@ def solve_prompt(name_or_path: str) -> Prompt:
     Raises:
         UserError: the name is unknown and no such file exists, or the file has no `{question}`.
     """
-    if name_or_path in SOLVE_PROMPTS:
-        return SOLVE_PROMPTS[name_or_path]
-    path = Path(name_or_path)
+    return SOLVE_PROMPTS.get(name_or_path) or _from_file(name_or_path, list(SOLVE_PROMPTS), ["{question}"])
+
+
+def explain_prompt(name_or_path: str) -> Prompt:
+    """Return `SELF_EXPLAIN` by its name, or read the user turn from a text file with `{question}` and `{answer}`.
+
+    Raises:
+        UserError: as `solve_prompt`.
+    """
+    if name_or_path == SELF_EXPLAIN.name:
+        return SELF_EXPLAIN
+    return _from_file(name_or_path, [SELF_EXPLAIN.name], ["{question}", "{answer}"])
+
+
+def _from_file(name: str, known: list[str], slots: list[str]) -> Prompt:
+    path = Path(name)
     if not path.is_file():
-        raise UserError(f"prompt {name_or_path!r} is neither a file nor one of {', '.join(SOLVE_PROMPTS)}")
+        raise UserError(f"prompt {name!r} is neither a file nor one of {', '.join(known)}")
     text = path.read_text(encoding="utf-8")
-    if text.count("{question}") != 1:
-        raise UserError(f"prompt file {path} must hold the text {{question}} exactly once")
+    for slot in slots:
+        if text.count(slot) != 1:
+            raise UserError(f"prompt file {path} must hold the text {slot} exactly once")
     return Prompt(name=path.name, user=text)

@@ -6,10 +6,16 @@ A missing value is None, never NaN and never 0. `store` reads and writes these r
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-PromptKind = Literal["solve"]
+PromptKind = Literal["solve", "self_explain"]
 FinishReason = Literal["stop", "length", "error"]
 Status = Literal["graded", "no_answer", "truncated", "timeout", "error", "bad_gold"]
 STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "error", "bad_gold")
+
+Source = Literal["expert", "self_explanation", "own_correct", "own_incorrect", "rationalised", "imported"]
+SOURCES: tuple[Source, ...] = (
+    "expert", "self_explanation", "own_correct", "own_incorrect", "rationalised", "imported",
+)  # fmt: skip
+TOKEN_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 _STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
 
@@ -97,6 +103,89 @@ class Metric:
     n_samples: int
     counts: dict[str, int]
     """Samples by status; the counts add up to n_samples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A chain of thought that training could learn from. Key: problem_id, candidate_id."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    problem_id: str
+    candidate_id: str
+    """For instance "expert-0", "self_explanation-1", "own-3" (the sample's index)."""
+    source: Source
+    text: str
+    token_ids: tuple[int, ...] | None
+    """The ids that `policy` emitted, end-of-sequence included; None for a text from elsewhere."""
+    finish_reason: FinishReason | None
+    """None for a text from elsewhere."""
+    reaches_answer: bool | None
+    """Whether its final answer is the gold answer; a chain without one does not; None where that cannot be told."""
+    leaks_answer: bool | None
+    """See `chains.leaks_answer`; None without a gold answer."""
+    repetitive: bool
+    """See `chains.is_repetitive`."""
+    truncated: bool
+    """Cut off by the token limit."""
+    policy: str | None
+    """The model that wrote it; None where nobody knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood:
+    """How likely a candidate is under a policy that does not see the answer. Key: problem_id, candidate_id, policy.
+
+    Log-probabilities are in nats. Answer lift is answer_logprob_with - answer_logprob_without.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    problem_id: str
+    candidate_id: str
+    policy: str
+    n_tokens: int
+    sum_logprob: float
+    mean_logprob: float
+    """Per token."""
+    logprob_quantiles: tuple[float, ...]
+    """Of the tokens' log-probabilities, at TOKEN_QUANTILES."""
+    perplexity: float
+    mean_entropy: float
+    """Of the policy's distribution where each token was taken, averaged over tokens."""
+    rank: int | None
+    """1 + the number of the problem's other own samples with a greater mean_logprob; None without any."""
+    answer_logprob_with: float
+    """The gold answer and its closing brace in the slot `\\boxed{...}`, after the chain without its own answer."""
+    answer_logprob_without: float
+    """The same token ids, in the slot right after the prompt."""
+    opening_logprob_with: float
+    """The slot's opening `\\boxed{`, after the chain without its own answer."""
+    opening_logprob_without: float
+    boundary_rule: str
+    """How the chain became token ids; see docs/likelihood.md."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikelihoodMetric:
+    """A number over the candidates of one source in a subset of problems. Key: name, subset, source, policy."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    name: str
+    """For instance "mean_logprob", "nll_ratio", "answer_lift", "tokens", "reaches_answer"."""
+    subset: str
+    """"all" or "level=5", within a benchmark where there are several: "benchmark=math500,level=5"."""
+    source: Source
+    policy: str
+    value: float | None
+    stderr: float | None
+    """Clustered by problem."""
+    ci_low: float | None
+    ci_high: float | None
+    """A bootstrap 95% interval over problems."""
+    n_problems: int
+    n_candidates: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,10 @@
 """The run folder: every path, codec and write. Nobody else opens a result file."""
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -10,10 +12,11 @@ from typing import IO, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from expo_bench.errors import UserError
-from expo_bench.rows import Grade, Manifest, Metric, Problem, Sample
+from expo_bench.rows import Candidate, Grade, Likelihood, LikelihoodMetric, Manifest, Metric, Problem, Sample
 
 SCHEMA_VERSION = 1
-Row = TypeVar("Row", Problem, Sample, Grade, Metric, Manifest)
+AnyRow = Problem | Sample | Grade | Metric | Candidate | Likelihood | LikelihoodMetric | Manifest
+Row = TypeVar("Row", Problem, Sample, Grade, Metric, Candidate, Likelihood, LikelihoodMetric, Manifest)
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
@@ -26,7 +29,7 @@ def _adapter(row_type: Any) -> TypeAdapter[Any]:
     return _adapters[row_type]
 
 
-def encode(row: Problem | Sample | Grade | Metric | Manifest) -> bytes:
+def encode(row: AnyRow) -> bytes:
     """Return the row as one line of JSON, newline included."""
     return _adapter(type(row)).dump_json(row) + b"\n"
 
@@ -60,7 +63,7 @@ class Appender:
         self._file: IO[bytes] = path.open("ab")
         _cut_torn_line(path)
 
-    def append(self, rows: Iterable[Problem | Sample | Grade]) -> None:
+    def append(self, rows: Iterable[AnyRow]) -> None:
         """Write the rows in one system call, so that a kill leaves at most one torn line."""
         self._file.write(b"".join(map(encode, rows)))
         self._file.flush()
@@ -115,6 +118,21 @@ class RunFolder:
         self.samples_path = self.path / "samples.jsonl"
         self.metrics_path = self.path / "metrics.json"
         self.report_path = self.path / "report.html"
+        self.explanations_path = self.path / "explanations.jsonl"
+        self.candidates_path = self.path / "candidates.jsonl"
+        self.likelihood_metrics_path = self.path / "likelihood_metrics.json"
+
+    def likelihoods_folder(self, policy: str) -> Path:
+        """Return the folder of one policy's token arrays; its rows are in the file of that name with .jsonl behind."""
+        return self.path / "likelihoods" / _slug(policy)
+
+    def policy_path(self, policy: str) -> Path:
+        """Return the file that says which weights the policy's likelihoods come from."""
+        return self.likelihoods_folder(policy) / "policy.json"
+
+    def likelihoods_path(self, policy: str) -> Path:
+        """Return the file of one policy's likelihoods."""
+        return self.path / "likelihoods" / f"{_slug(policy)}.jsonl"
 
     def grades_path(self, grader: str) -> Path:
         """Return the file of one grader's verdicts."""
@@ -173,6 +191,23 @@ class RunFolder:
         """Yield one grader's verdicts."""
         return read_rows(self.grades_path(grader), Grade)
 
+    def explanations(self) -> Iterator[Sample]:
+        """Yield the chains that the policy wrote when it was shown the answer."""
+        return read_rows(self.explanations_path, Sample)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield the candidates."""
+        return read_rows(self.candidates_path, Candidate)
+
+    def likelihoods(self, policy: str) -> Iterator[Likelihood]:
+        """Yield the likelihoods of the candidates under one policy."""
+        return read_rows(self.likelihoods_path(policy), Likelihood)
+
+    def policies(self) -> list[str]:
+        """Return the names of the policies under which candidates were scored."""
+        firsts = (next(read_rows(path, Likelihood), None) for path in (self.path / "likelihoods").glob("*.jsonl"))
+        return sorted(row.policy for row in firsts if row)
+
     def graders(self) -> list[str]:
         """Return the names of the graders that have verdicts here."""
         return sorted(path.stem for path in (self.path / "grades").glob("*.jsonl"))
@@ -200,6 +235,16 @@ class RunFolder:
     def write_metrics(self, metrics: list[Metric]) -> None:
         """Replace metrics.json atomically."""
         write_atomically(self.metrics_path, _adapter(list[Metric]).dump_json(metrics, indent=1))
+
+    def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
+        """Replace likelihood_metrics.json atomically."""
+        write_atomically(self.likelihood_metrics_path, _adapter(list[LikelihoodMetric]).dump_json(metrics, indent=1))
+
+
+def _slug(name: str) -> str:
+    """Return a file name that only this name has."""
+    readable = re.sub(r"[^\w.-]+", "-", name).strip("-.")[-80:]
+    return readable if readable == name else f"{readable}--{hashlib.sha256(name.encode()).hexdigest()[:6]}"
 
 
 def _reason(error: Exception) -> str:

@@ -4,8 +4,10 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from expo_bench.engines.base import Completion, Request, SamplingParams
-from expo_bench.rows import Grade, Problem, Sample
+import numpy as np
+
+from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.rows import Candidate, Grade, Problem, Sample
 
 
 def problem(number: int = 0, **fields: Any) -> Problem:
@@ -50,6 +52,53 @@ def grade(number: int = 0, index: int = 0, **fields: Any) -> Grade:
         **fields,
     }
     return Grade(**values)
+
+
+def candidate(number: int = 0, name: str = "expert-0", **fields: Any) -> Candidate:
+    source = name.rpartition("-")[0]
+    values = {
+        "problem_id": f"toy-{number:012x}",
+        "candidate_id": name,
+        "source": "own_incorrect" if source == "own" else source,
+        "text": f"so \\boxed{{{number + 1}}}",
+        "token_ids": None,
+        "finish_reason": None,
+        "reaches_answer": True,
+        "leaks_answer": False,
+        "repetitive": False,
+        "truncated": False,
+        "policy": None,
+        **fields,
+    }
+    return Candidate(**values)
+
+
+class PositionScorer:
+    """A token is a character, 0 ends a turn; the t-th token after the prompt has log-probability -t/10, entropy t."""
+
+    def __init__(self, fail_after: int | None = None) -> None:
+        self.scored: list[tuple[str, str]] = []
+        self.requests: list[ScoreRequest] = []
+        self.fail_after = fail_after
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        return (*map(ord, text), 0)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
+        self.requests += requests
+        for request in requests:
+            for one in reversed(request.continuations):
+                if len(self.scored) == self.fail_after:
+                    raise KeyboardInterrupt
+                self.scored.append((request.problem_id, one.key))
+                places = np.arange(one.given + 1, len(one.token_ids) + 1, dtype=np.float32)
+                yield Scored(
+                    problem_id=request.problem_id,
+                    key=one.key,
+                    token_ids=one.token_ids[one.given :],
+                    logprobs=-places / 10,
+                    entropies=places,
+                )
 
 
 class SeededGenerator:

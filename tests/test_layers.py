@@ -12,15 +12,50 @@ import expo_bench
 ROOT = Path(expo_bench.__file__).parent
 LAYERS = [
     {"errors", "rows"},
-    {"boxed", "config", "environment", "prompts", "stats", "store", "answers", "equivalence", "workers"},
+    {
+        "boxed",
+        "chains",
+        "config",
+        "environment",
+        "prompts",
+        "stats",
+        "store",
+        "answers",
+        "equivalence",
+        "extraction",
+        "serving",
+        "token_arrays",
+        "workers",
+    },
     {"problems", "engines"},
-    {"sampling", "grading", "metrics", "reporting", "reports"},
-    {"evaluation"},
-    {"progress", "cli"},
+    {
+        "sampling",
+        "grading",
+        "metrics",
+        "reporting",
+        "reports",
+        "explanations",
+        "candidates",
+        "likelihoods",
+        "two_property",
+    },
+    {"planning", "evaluation", "measuring"},
+    {"progress", "options", "cli", "likelihood_commands"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # a layer's modules may use each other, but stages meet on disk only, and problems know no engine
-APART = [{"sampling"}, {"grading"}, {"metrics"}, {"reporting", "reports"}, {"problems"}, {"engines"}]
+APART = [
+    {"sampling"},
+    {"grading"},
+    {"metrics"},
+    {"reporting", "reports"},
+    {"explanations"},
+    {"candidates"},
+    {"likelihoods"},
+    {"two_property"},
+    {"problems"},
+    {"engines"},
+]
 
 
 def _modules() -> list[Path]:
@@ -76,6 +111,7 @@ def test_only_one_module_imports_each_gate() -> None:
         ("expo_bench.metrics", "torch transformers vllm pandas"),
         ("expo_bench.reporting", "torch transformers vllm pandas"),
         ("expo_bench.grading", "torch transformers vllm pandas"),
+        ("expo_bench.measuring", "torch transformers vllm pandas datasets pyarrow"),
     ],
 )
 def test_imports_stay_light(module: str, forbidden: str) -> None:

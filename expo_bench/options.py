@@ -1,0 +1,27 @@
+"""What the commands share: options that hold several values, and the end of a process."""
+
+from typing import Any
+
+from expo_bench.errors import UserError
+
+
+def names(text: str | None) -> list[str] | None:
+    """Return the names between the commas."""
+    return None if text is None else [part for part in text.split(",") if part]
+
+
+def numbers(option: str, text: str | None) -> list[int] | None:
+    """Return the whole numbers between the commas.
+
+    Raises:
+        UserError: something else stands there.
+    """
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UserError(f"{option} {text}: whole numbers with commas between are wanted, for instance 4,5") from error
+
+
+def terminated(*_: Any) -> None:
+    """Handle SIGTERM as ctrl-C: batch systems ask with it before they kill."""
+    raise KeyboardInterrupt
