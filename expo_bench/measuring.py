@@ -89,6 +89,8 @@ def measure(run: RunFolder, policies: list[Policy], progress: Progress) -> list[
     """
     manifest = run.read_manifest()
     config = resume_candidates_config(run.path)
+    if manifest.status != "finished":
+        raise UserError(f"the candidates of {run.path} are not all there; give its expo-bench candidates command again")
     prompt = solve_prompt(config.prompt)
     if prompt.digest() != manifest.protocol["prompt_digest"]:
         raise UserError(f"prompt {config.prompt} has changed since {run.path} was made; make the candidates again")

@@ -233,8 +233,10 @@ class RunFolder:
         return metrics
 
     def write_metrics(self, metrics: list[Metric]) -> None:
-        """Replace metrics.json atomically."""
-        write_atomically(self.metrics_path, _adapter(list[Metric]).dump_json(metrics, indent=1))
+        """Put the metrics in place of those by the same grader, atomically; other graders' stay."""
+        graders = {metric.grader for metric in metrics}
+        kept = [metric for metric in self.metrics() if metric.grader not in graders]
+        write_atomically(self.metrics_path, _adapter(list[Metric]).dump_json(kept + metrics, indent=1))
 
     def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
         """Replace likelihood_metrics.json atomically."""

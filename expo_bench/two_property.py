@@ -64,6 +64,7 @@ def compute(run: RunFolder, *, draws: int = 10_000, seed: int = 0) -> list[Likel
         scored = [
             (positions[row.problem_id], candidates[row.problem_id, row.candidate_id], row)
             for row in run.likelihoods(policy)
+            if (row.problem_id, row.candidate_id) in candidates
         ]
         columns = _columns(scored, len(problems))
         for subset, rows in _subsets(problems).items():

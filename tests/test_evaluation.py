@@ -80,6 +80,7 @@ def test_regrading_leaves_the_old_grades(finished: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert folder.grades_path(old).read_bytes() == before
     assert sum(1 for _ in folder.grades("second-look")) == sum(1 for _ in folder.grades(old))
+    assert {metric.grader for metric in folder.metrics()} == {old, "second-look"}
 
 
 def test_config_of_a_run_repeats_it(finished: Path) -> None:

@@ -123,3 +123,12 @@ def test_each_policy_has_its_numbers(run: RunFolder) -> None:
     assert run.policies() == ["p", "q/r"]
     assert found["q/r", "all", "mean_logprob"] == pytest.approx(-1)
     assert found["p", "all", "mean_logprob"] == pytest.approx(-5)
+
+
+def test_likelihoods_of_candidates_that_are_gone_do_not_count(run: RunFolder) -> None:
+    run.candidates_path.unlink()
+    with Appender(run.candidates_path) as rows:
+        rows.append([fakes.candidate(0)])
+    found = by_key(run)
+    assert found["all", "expert", "mean_logprob"].n_candidates == 1
+    assert {source for _, source, _ in found} == {"expert"}
