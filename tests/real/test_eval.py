@@ -39,8 +39,9 @@ def test_eval_on_math500_and_aime24(engine: str, tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     samples = list(run.samples())
     assert len({(row.problem_id, row.sample_index) for row in samples}) == len(samples) == 16
-    # a chat model answers at temperature 1 with a few nats a token: a wrong template or a wrong position shows here
-    assert all(row.sum_logprob is not None and -4 < row.sum_logprob / row.n_tokens < 0 for row in samples)
+    # single samples of a small model at temperature 1 may go astray; a wrong template or position shows in all of them
+    assert all(row.sum_logprob is not None and row.sum_logprob < 0 for row in samples)
+    assert -4 < sum(row.sum_logprob or 0.0 for row in samples) / sum(row.n_tokens for row in samples) < -0.3
     manifest = run.read_manifest()
     assert manifest.model["engine"] == engine
     assert {one["digest_status"] for one in manifest.benchmarks.values()} == {"match"}
