@@ -169,7 +169,7 @@ def test_twenty_kills_lose_no_row_and_change_none(tmp_path: Path) -> None:
     )  # fmt: skip
     (tmp_path / "sums.jsonl").write_text("".join(problems.splitlines(keepends=True)[:200]))
     words = ["eval", "-m", "micro", "-b", "sums.jsonl", "-n", "8", "--max-tokens", "48", "-o", "run"]
-    words += ["engine_options.batch_size=4"]
+    words += ["engine_options.batch_size=1"]  # slow enough that twenty kills all fall into the sampling
     path, kills, before = tmp_path / "run/samples.jsonl", 0, b""
     while kills < 20:
         with subprocess.Popen([COMMAND, *words], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
