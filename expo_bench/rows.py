@@ -189,6 +189,39 @@ class LikelihoodMetric:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """A chain that a training step drew or learned from. Key: step, group, source, sample_index.
+
+    Own rollouts have an advantage; self-explanations and expert chains are no members of the group and have none.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    step: int
+    """Optimizer steps taken before it was drawn."""
+    group: int
+    """Place of the problem in the step."""
+    problem_id: str
+    level: int | None
+    source: Literal["own", "self_explanation", "expert"]
+    sample_index: int
+    text: str
+    n_tokens: int
+    finish_reason: FinishReason | None
+    """None for a text from elsewhere."""
+    sum_logprob: float | None
+    """log pi(chain | question) in nats under the policy of the step; None where it was not measured."""
+    status: Status
+    reward: float | None
+    """None where the grader cannot tell."""
+    advantage: float | None
+    weight: float | None
+    """Share of the auxiliary term of its group; None for own rollouts, 0 for a chain that was not used."""
+    leaks_answer: bool | None
+    """None for own rollouts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What a run is, so that its folder explains itself. One a run folder."""
 

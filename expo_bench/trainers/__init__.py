@@ -1,0 +1,1 @@
+"""Training on TRL: recipes, trainers, what they record, and how they go on after a stop."""

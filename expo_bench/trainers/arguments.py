@@ -1,0 +1,111 @@
+"""A recipe -> the arguments of TRL's trainers."""
+
+import dataclasses
+from typing import Any
+
+from expo_bench.errors import UserError
+from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.trainers.recipe import Recipe
+
+_OURS = {
+    "output_dir", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations", "max_completion_length",
+    "temperature", "learning_rate", "max_steps", "seed", "shuffle_dataset", "save_steps", "save_strategy", "use_vllm",
+    "steps_per_generation", "generation_batch_size", "remove_unused_columns", "num_train_epochs",
+}  # fmt: skip
+"""Set by the recipe: `trl` may not set them again."""
+
+
+def batch_geometry(recipe: Recipe, n_processes: int) -> tuple[int, int]:
+    """Return sequences of a forward pass on one device, and how many passes make a step.
+
+    Raises:
+        UserError: the numbers of the recipe do not divide.
+    """
+    if recipe.prompts_per_step % n_processes:
+        raise UserError(
+            f"prompts_per_step ({recipe.prompts_per_step}) must be a multiple of the {n_processes} processes: "
+            "a group stays on one of them"
+        )
+    local = recipe.prompts_per_step // n_processes * recipe.num_generations
+    micro = recipe.micro_batch or local
+    if local % micro:
+        raise UserError(f"micro_batch ({micro}) must divide the {local} rollouts that fall to a process at each step")
+    return micro, local // micro
+
+
+def common_arguments(recipe: Recipe, folder: TrainingFolder) -> dict[str, Any]:
+    """Return what all trainers take."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder.checkpoints_path),
+        "learning_rate": recipe.learning_rate,
+        # the paper's schedule is not known; a constant rate makes runs of different lengths comparable
+        "lr_scheduler_type": "constant",
+        "max_steps": recipe.steps,
+        "seed": recipe.seed,
+        "save_strategy": "steps",
+        "save_steps": recipe.checkpoint_every,
+        "logging_steps": 1,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "bf16": on_gpu,
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": on_gpu,
+        "remove_unused_columns": False,
+    }
+
+
+def grpo_arguments(recipe: Recipe, folder: TrainingFolder, n_processes: int) -> dict[str, Any]:
+    """Return the arguments of GRPOConfig.
+
+    Raises:
+        UserError: numbers that do not divide, or a key of `trl` that is unknown or set by the recipe.
+    """
+    from trl import GRPOConfig
+
+    micro, accumulation = batch_geometry(recipe, n_processes)
+    arguments = {
+        **common_arguments(recipe, folder),
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": accumulation,
+        "num_generations": recipe.num_generations,
+        "max_completion_length": recipe.max_tokens,
+        "temperature": recipe.temperature,
+        # the order of the prompts is written into the dataset, so that it survives a restart
+        "shuffle_dataset": False,
+        # each rollout's mean over its own tokens, then the mean of the rollouts: the paper's 1/G sum 1/|o|
+        "loss_type": "grpo",
+        "scale_rewards": "group",
+        "beta": 0.0,
+        "use_vllm": recipe.sampler == "vllm",
+    }
+    return with_trl(arguments, recipe, GRPOConfig)
+
+
+def with_trl(arguments: dict[str, Any], recipe: Recipe, config: type[Any]) -> dict[str, Any]:
+    """Return the arguments with those of the recipe's `trl` over them.
+
+    Raises:
+        UserError: a key is unknown to TRL, or set by the recipe.
+    """
+    known = {field.name for field in dataclasses.fields(config)}
+    for key in recipe.trl:
+        if key not in known:
+            raise UserError(f"trl.{key}: {config.__name__} has no such field")
+        if key in _OURS:
+            raise UserError(f"trl.{key} is set by the recipe itself; change it there")
+    return {**arguments, **recipe.trl}
+
+
+def make_config(config: type[Any], arguments: dict[str, Any]) -> Any:
+    """Return TRL's configuration object.
+
+    Raises:
+        UserError: TRL refuses a value.
+    """
+    try:
+        return config(**arguments)
+    except (ValueError, TypeError, ImportError) as error:
+        raise UserError(f"TRL refuses the recipe: {' '.join(str(error).split())}") from error

@@ -1,0 +1,99 @@
+"""The folder of a training run: paths, what is appended, and which checkpoint is whole."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from expo_bench.errors import UserError
+from expo_bench.rows import Rollout
+from expo_bench.store import RunFolder, encode, read_rows, write_atomically
+
+
+class TrainingFolder:
+    """One training run on disk; whoever writes holds `lock()`.
+
+    recipe.yaml, training.json, rollouts.jsonl, log.jsonl, checkpoints/checkpoint-N, evaluations/checkpoint-N (run
+    folders of the harness), and for the methods that are not online, rounds/N (run folders of candidates).
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.recipe_path = self.path / "recipe.yaml"
+        self.record_path = self.path / "training.json"
+        self.rollouts_path = self.path / "rollouts.jsonl"
+        self.log_path = self.path / "log.jsonl"
+        self.queue_path = self.path / "evaluations.sh"
+        self.checkpoints_path = self.path / "checkpoints"
+        # the lock of a run folder serves here as well
+        self.lock = RunFolder(path).lock
+
+    def evaluation(self, step: int) -> RunFolder:
+        """Return the run folder in which the checkpoint of a step is evaluated."""
+        return RunFolder(self.path / "evaluations" / f"checkpoint-{step}")
+
+    def round(self, number: int) -> RunFolder:
+        """Return the run folder of the candidates that a round learns from."""
+        return RunFolder(self.path / "rounds" / str(number))
+
+    def checkpoint(self, step: int) -> Path:
+        """Return the folder of a step's checkpoint: a model that loads as it is."""
+        return self.checkpoints_path / f"checkpoint-{step}"
+
+    def checkpoints(self) -> list[int]:
+        """Return the steps of the checkpoints that are whole, in order."""
+        return sorted(_step(path) for path in self.checkpoints_path.glob("checkpoint-*") if _is_whole(path))
+
+    def drop_torn_checkpoints(self) -> list[str]:
+        """Delete checkpoints that a kill left unfinished, and return their names."""
+        torn = [path for path in self.checkpoints_path.glob("checkpoint-*") if not _is_whole(path)]
+        for path in torn:
+            shutil.rmtree(path)
+        return [path.name for path in torn]
+
+    def rollouts(self) -> Iterator[Rollout]:
+        """Yield the rollouts, in the order of their steps."""
+        return read_rows(self.rollouts_path, Rollout)
+
+    def cut_rollouts(self, step: int) -> None:
+        """Drop the rollouts of `step` and later ones, which are about to be drawn again."""
+        if self.rollouts_path.is_file():
+            kept = b"".join(encode(row) for row in self.rollouts() if row.step < step)
+            write_atomically(self.rollouts_path, kept)
+
+    def cut_log(self, step: int) -> None:
+        """Drop the lines of the log that stand after `step` steps."""
+        if self.log_path.is_file():
+            whole = [line for line in self.log_path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            write_atomically(self.log_path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def log(self) -> list[dict[str, float]]:
+        """Return the metrics that the trainer logged, one object a logging step."""
+        return [json.loads(line) for line in self.log_path.read_text().splitlines()] if self.log_path.is_file() else []
+
+    def check_recipe(self, text: str) -> None:
+        """Write the resolved recipe of a new run, or see that a stopped run has the same.
+
+        Raises:
+            UserError: the folder holds a run with another recipe, or something else.
+        """
+        if self.recipe_path.is_file():
+            if self.recipe_path.read_text(encoding="utf-8") != text:
+                raise UserError(f"{self.path} holds a training run with another recipe; choose another folder with -o")
+            return
+        if self.path.exists() and any(path.name != ".lock" for path in self.path.iterdir()):
+            raise UserError(f"{self.path} is not empty and no training run; choose another folder with -o")
+        write_atomically(self.recipe_path, text)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.rpartition("-")[2])
+
+
+def _is_whole(path: Path) -> bool:
+    """Tell whether a checkpoint was written to its end: the trainer's state comes last."""
+    try:
+        json.loads((path / "trainer_state.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True

@@ -1,0 +1,52 @@
+"""The policy that a trainer starts from."""
+
+from typing import Any
+
+import torch
+
+from expo_bench.engines.loading import find_model, load_model, load_tokenizer
+from expo_bench.trainers.recipe import Recipe
+
+SMALL = 10_000_000
+"""Parameters below which one thread is faster than several."""
+
+
+def load_policy(recipe: Recipe, model: str | None = None) -> tuple[Any, Any]:
+    """Return model and tokenizer, the model in training mode.
+
+    Args:
+        recipe: names the model, and its type of numbers.
+        model: in place of the recipe's, a checkpoint for instance.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    files = find_model(model or recipe.model, recipe.revision if model is None else None)
+    dtype = recipe.dtype
+    if dtype == "auto":
+        # small updates are lost in bfloat16 weights: only frozen ones, under adapters, may be that short
+        dtype = "bfloat16" if recipe.lora and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+    policy = load_model(files, dtype, "cpu")
+    policy.config.use_cache = False
+    if not torch.cuda.is_available() and policy.num_parameters() < SMALL:
+        torch.set_num_threads(1)
+    tokenizer = load_tokenizer(files)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return policy.train(), tokenizer
+
+
+def lora_config(recipe: Recipe) -> Any:
+    """Return peft's configuration; None for full fine-tuning."""
+    if recipe.lora is None:
+        return None
+    from peft import LoraConfig
+
+    modules = recipe.lora.target_modules
+    return LoraConfig(
+        r=recipe.lora.r,
+        lora_alpha=recipe.lora.alpha,
+        lora_dropout=recipe.lora.dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )

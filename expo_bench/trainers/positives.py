@@ -1,0 +1,96 @@
+"""Chains that the auxiliary term learns from: the policy's self-explanations, or expert chains."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from expo_bench.chains import leaks_answer
+from expo_bench.prompts import Prompt
+from expo_bench.rows import FinishReason, Problem, Status
+from expo_bench.trainers.recipe import ExpoTerm
+from expo_bench.trainers.rewards import GoldAnswerReward, reward
+
+
+@dataclass(slots=True, kw_only=True)
+class Positive:
+    """A chain of one group, and what becomes of it in the step."""
+
+    source: Literal["self_explanation", "expert"]
+    group: int
+    """Place of the problem in the step."""
+    index: int
+    """The problem's index among the training problems."""
+    sample_index: int
+    prompt_ids: list[int]
+    """The solve prompt, which does not show the answer."""
+    token_ids: tuple[int, ...]
+    text: str
+    finish_reason: FinishReason | None
+    status: Status = "graded"
+    reward: float | None = None
+    leaks_answer: bool | None = None
+    weight: float = 0.0
+    """Share of its group's term; 0: not used."""
+    sum_logprob: float | None = field(default=None)
+    """Under the policy of the step, which does not see the answer; None where it was not measured."""
+
+
+def seed_of(run_seed: int, step: int, group: int, kind: str, index: int) -> int:
+    """Return the seed of one chain of a training step, below 2**48; it depends on nothing but these."""
+    digest = hashlib.sha256(f"{run_seed}/{step}/{group}/{kind}/{index}".encode()).digest()
+    return int.from_bytes(digest[:6])
+
+
+def explain_ids(tokenizer: Any, prompt: Prompt, problem: Problem) -> list[int]:
+    """Return the token ids of the prompt that shows the gold answer."""
+    messages = [dict(message) for message in prompt.messages(problem)]
+    if not prompt.chat:
+        ids: list[int] = tokenizer(messages[-1]["content"])["input_ids"]
+        return ids
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def chain_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    """Return the ids of a chain from elsewhere: the text by itself, end-of-turn appended, as the harness scores it."""
+    return (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
+
+
+def judge_explanations(
+    positives: Sequence[Positive], problems: Sequence[Problem], judge: GoldAnswerReward
+) -> None:
+    """Set status, reward and leaks_answer of self-explanations."""
+    verdicts = judge.judge([one.text for one in positives], [one.index for one in positives])
+    for one, verdict in zip(positives, verdicts, strict=True):
+        problem = problems[one.index]
+        one.status, one.reward = verdict.status, reward(verdict)
+        one.leaks_answer = leaks_answer(one.text, question=problem.question, gold=problem.answer)
+
+
+def passes(one: Positive, term: ExpoTerm) -> bool:
+    """Return whether the term may learn from this chain; expert chains need only be whole."""
+    if one.finish_reason == "length":
+        return False
+    if one.source == "expert":
+        return True
+    right = "reaches_answer" not in term.filter or one.reward == 1.0
+    return right and ("no_leak" not in term.filter or not one.leaks_answer)
+
+
+def share_weights(positives: Sequence[Positive], term: ExpoTerm, solved: set[int]) -> None:
+    """Give the chains that pass the filter equal shares of their group's term.
+
+    Args:
+        positives: of one step.
+        term: its filter and scope.
+        solved: groups with an own rollout that is right.
+    """
+    skipped = solved if term.scope == "no_positive" else set()
+    used = [one for one in positives if passes(one, term) and one.group not in skipped]
+    sizes: dict[int, int] = {}
+    for one in used:
+        sizes[one.group] = sizes.get(one.group, 0) + 1
+    for one in used:
+        one.weight = 1.0 / sizes[one.group]

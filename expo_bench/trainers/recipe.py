@@ -1,0 +1,167 @@
+"""What a user may set of a training run: one YAML file a run, unknown keys refused."""
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Method = Literal["grpo", "expo_grpo", "grpo_expert", "expo_dpo", "dpo_expert", "sft_expert", "star"]
+ONLINE: tuple[Method, ...] = ("grpo", "expo_grpo", "grpo_expert")
+"""Methods that draw rollouts at every step; the others train on files that the harness makes."""
+PREFERENCE: tuple[Method, ...] = ("expo_dpo", "dpo_expert")
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExpoTerm(_Settings):
+    """The auxiliary term beta * log pi(chain, answer | question) of ExP-GRPO (arXiv 2507.02834)."""
+
+    beta: float = Field(default=0.04, ge=0)
+    """0.04 is the paper's best; 0 is GRPO."""
+    schedule: Literal["constant", "anneal"] = "constant"
+    """anneal: linearly to 0 at the last step."""
+    normalise: Literal["tokens", "sequence"] = "tokens"
+    """Mean over the chain's tokens, as the policy term's 1/|o|, or their sum. The paper's choice is not known to us."""
+    policy: Literal["step", "refreshed", "base"] = "step"
+    """Who writes the self-explanations: the policy of the step, a copy of it made every `refresh_every` steps, the base."""
+    refresh_every: int = Field(default=10, ge=1)
+    per_problem: int = Field(default=1, ge=1)
+    """Self-explanations of a group; those that survive the filter share its weight."""
+    filter: tuple[Literal["reaches_answer", "no_leak"], ...] = ("reaches_answer",)
+    """What a chain must pass; the paper's filter is not known to us. Truncated chains never pass."""
+    scope: Literal["all", "no_positive"] = "all"
+    """no_positive: only groups whose own rollouts are all wrong."""
+    measure_every: int = Field(default=5, ge=1)
+    """Steps between measurements of the expert chains' likelihood, where the benchmark has them."""
+    warn_after: int = Field(default=10, ge=1)
+    """Steps without a chain that passes the filter, before a warning."""
+
+
+class Preference(_Settings):
+    """What DPO learns from."""
+
+    beta: float = Field(default=0.1, gt=0)
+    """DPO's inverse temperature."""
+    sft_weight: float = Field(default=0.0, ge=0)
+    """Weight of log pi(chosen | question) beside the preference."""
+    rejected: Literal["wrong", "any"] = "wrong"
+    """The policy's own samples that are rejected: wrong ones only, or whatever it drew."""
+    pairs_per_problem: int = Field(default=2, ge=1)
+
+
+class Lora(_Settings):
+    """Low-rank adapters in place of full fine-tuning."""
+
+    r: int = Field(default=16, ge=1)
+    alpha: int = Field(default=32, ge=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class Evaluation(_Settings):
+    """How each checkpoint goes back through the harness."""
+
+    mode: Literal["in_process", "queue"] = "in_process"
+    """queue: the command of each evaluation is appended to evaluations.sh, for another machine to run."""
+    benchmarks: tuple[str, ...] = Field(min_length=1)
+    split: str | None = None
+    levels: tuple[int, ...] | None = None
+    limit: int | None = Field(default=None, ge=1)
+    n: int = Field(default=8, ge=1)
+    temperature: float = Field(default=1.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int | None = Field(default=None, ge=1)
+    """None: as in training."""
+
+
+class Recipe(_Settings):
+    """All that decides a training run. `recipe.yaml` of its folder holds it, resolved."""
+
+    method: Method
+    model: str
+    """A hub id, a local folder, or `micro`."""
+    revision: str | None = None
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Of the weights; auto: float32 for full fine-tuning, bfloat16 under LoRA where the hardware has it."""
+
+    benchmark: str
+    """The training problems: a benchmark, or a JSON-lines file."""
+    split: str | None = "train"
+    levels: tuple[int, ...] | None = None
+    subjects: tuple[str, ...] | None = None
+    limit: int | None = Field(default=None, ge=1)
+    shuffle_seed: int | None = None
+    data_dir: Path | None = None
+    dataset_revision: str | None = None
+    prompt: str = "boxed"
+    explain_prompt: str = "self-explain"
+
+    seed: int = 0
+    steps: int = Field(ge=1)
+    """Optimizer steps."""
+    prompts_per_step: int = Field(default=8, ge=1)
+    """Problems of a step, over all processes."""
+    num_generations: int = Field(default=8, ge=1)
+    """The policy's own rollouts of a problem; for the methods that are not online, own samples of a problem."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Sequences of a forward pass on one device; None: all that fall to it."""
+    max_tokens: int = Field(default=512, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    learning_rate: float = Field(default=1e-6, gt=0)
+    sampler: Literal["slots", "transformers", "vllm"] = "slots"
+    """Who draws rollouts: this package's engine (a seed for each, prompts shared), `generate`, or vLLM through TRL."""
+    lora: Lora | None = None
+    expo: ExpoTerm = ExpoTerm()
+    preference: Preference = Preference()
+    rounds: int = Field(default=1, ge=1)
+    """Of the methods that are not online; 1: all chains come from the base; more: each round's from the policy so far."""
+
+    save_every: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints; None: only the last."""
+    evaluation: Evaluation | None = None
+    trl: dict[str, Any] = Field(default_factory=dict)
+    """Any field of TRL's GRPOConfig, DPOConfig or SFTConfig, over what is set from the above."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.method in ONLINE and self.num_generations < 2:
+            raise ValueError("num_generations must be 2 at least: an advantage is a difference within a group")
+        if self.method not in ONLINE and "expo" in self.model_fields_set:
+            raise ValueError(f"expo belongs to expo_grpo and grpo_expert, not to {self.method}")
+        if self.method == "grpo" and "expo" in self.model_fields_set:
+            raise ValueError("grpo has no auxiliary term: take expo out, or set method to expo_grpo")
+        if self.method in ONLINE and self.rounds > 1:
+            raise ValueError(f"rounds belong to expo_dpo, dpo_expert and star: {self.method} draws at every step")
+        if self.steps % self.rounds:
+            raise ValueError(f"steps ({self.steps}) must be a multiple of rounds ({self.rounds})")
+        if self.method not in PREFERENCE and "preference" in self.model_fields_set:
+            raise ValueError(f"preference belongs to expo_dpo and dpo_expert, not to {self.method}")
+        if self.aux_beta > 0 and self.temperature != 1:
+            raise ValueError(
+                f"{self.method} wants temperature 1: TRL divides the logits by it, and the term would be "
+                "that of another policy"
+            )
+        if self.sampler == "vllm" and self.explains and self.expo.policy != "step":
+            raise ValueError("expo.policy refreshed and base need sampler slots: vLLM holds the policy of the step only")
+        if self.explains and self.expo.policy == "refreshed" and self.checkpoint_every % self.expo.refresh_every:
+            raise ValueError("save_every must be a multiple of expo.refresh_every, or a resumed run would differ")
+        if self.explains and self.expo.per_problem > self.num_generations:
+            raise ValueError("expo.per_problem may not exceed num_generations")
+        return self
+
+    @property
+    def explains(self) -> bool:
+        """Whether self-explanations are drawn during training."""
+        return self.method == "expo_grpo" and self.expo.beta > 0
+
+    @property
+    def aux_beta(self) -> float:
+        """The auxiliary term's coefficient before its schedule; 0 where the method has none."""
+        return self.expo.beta if self.method in ("expo_grpo", "grpo_expert") else 0.0
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+        return self.save_every or self.steps

@@ -1,0 +1,111 @@
+"""`expo-bench train`: a recipe, from its problems to its last checkpoint and that one's evaluation."""
+
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from expo_bench import environment
+from expo_bench.config import load_settings
+from expo_bench.errors import UserError
+from expo_bench.planning import Progress
+from expo_bench.prompts import explain_prompt, solve_prompt
+from expo_bench.store import write_atomically
+from expo_bench.trainers.data import training_problems
+from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.trainers.ledger import generated_tokens, zero_reward
+from expo_bench.trainers.recipe import ONLINE, Recipe
+
+
+def load_recipe(file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
+    """Return a recipe: the YAML file, then `settings`, then `key=value` overrides.
+
+    Raises:
+        UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
+    """
+    return load_settings(Recipe, file, settings, overrides)
+
+
+def recipe_yaml(recipe: Recipe) -> str:
+    """Return the resolved recipe; `load_recipe` reads it back. Sections that the method does not use are left out."""
+    values = recipe.model_dump(mode="json")
+    for section in ("expo", "preference"):
+        if section not in recipe.model_fields_set:
+            del values[section]
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[str, Any]:
+    """Train from where the folder stands to the recipe's last step; return what training.json holds.
+
+    Raises:
+        UserError: bad input, or a folder that another process writes to.
+    """
+    _quiet_libraries()
+    try:
+        from accelerate import PartialState
+        from expo_bench.trainers.callbacks import check_evaluation, evaluate_checkpoint
+    except ImportError as error:
+        raise UserError(f"training needs more packages ({error}): pip install 'expo-bench[train]'") from error
+    solve_prompt(recipe.prompt), explain_prompt(recipe.explain_prompt)
+    check_evaluation(recipe)
+    loaded = training_problems(recipe)
+    state = PartialState()
+    with ExitStack() as held:
+        if state.is_main_process:
+            held.enter_context(folder.lock())
+            _prepare(folder, recipe, progress)
+            for warning in loaded.warnings:
+                progress.note(f"{recipe.benchmark}: {warning}")
+            for step in [0, *folder.checkpoints()]:
+                evaluate_checkpoint(recipe, folder, step, progress)
+        state.wait_for_everyone()
+        if recipe.method in ONLINE:
+            from expo_bench.trainers.online import train_online
+
+            if max(folder.checkpoints(), default=0) < recipe.steps:
+                train_online(recipe, loaded.problems, folder, progress)
+        else:
+            from expo_bench.trainers.offline import train_offline
+
+            train_offline(recipe, loaded.problems, folder, progress)
+        state.wait_for_everyone()
+        if state.is_main_process:
+            _finish(folder, recipe, loaded.provenance)
+    return json.loads(folder.record_path.read_bytes())  # type: ignore[no-any-return]
+
+
+def _prepare(folder: TrainingFolder, recipe: Recipe, progress: Progress) -> None:
+    folder.check_recipe(recipe_yaml(recipe))
+    for name in folder.drop_torn_checkpoints():
+        progress.note(f"{name} was not written to its end and is dropped")
+    done = max(folder.checkpoints(), default=0)
+    folder.cut_rollouts(done)
+    folder.cut_log(done)
+    if done:
+        progress.note(f"going on after step {done} of {recipe.steps}")
+
+
+def _finish(folder: TrainingFolder, recipe: Recipe, provenance: dict[str, Any]) -> None:
+    record = {
+        "method": recipe.method,
+        "steps": recipe.steps,
+        "checkpoints": folder.checkpoints(),
+        "generated_tokens": generated_tokens(folder.rollouts()),
+        "zero_reward": [asdict(row) for row in zero_reward(folder.rollouts())],
+        "benchmark": provenance,
+        "environment": {**environment.describe(), "trl": importlib.metadata.version("trl")},
+    }
+    write_atomically(folder.record_path, json.dumps(record, indent=1))
+
+
+def _quiet_libraries() -> None:
+    """Telemetry only where the user asked for it, and no bars of others between ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRACKIO_DISABLE_TELEMETRY", "1")
