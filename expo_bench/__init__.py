@@ -18,11 +18,27 @@ if TYPE_CHECKING:
     from expo_bench.planning import plan
     from expo_bench.problems import BENCHMARKS, load, select
     from expo_bench.reporting import report
-    from expo_bench.rows import Candidate, Grade, Likelihood, LikelihoodMetric, Manifest, Metric, Problem, Sample
+    from expo_bench.rows import (
+        Candidate,
+        Grade,
+        Likelihood,
+        LikelihoodMetric,
+        Manifest,
+        Metric,
+        Problem,
+        Rollout,
+        Sample,
+    )
     from expo_bench.store import RunFolder
+    from expo_bench.studies import Study, load_study, runs
+    from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.trainers.ledger import generated_tokens, zero_reward
+    from expo_bench.trainers.recipe import Recipe
+    from expo_bench.trainers.training import load_recipe, train
 
 _MODULES = {
     "answers": ("Attempt", "Judge", "Verdict", "extract", "judge_many"),
+    "chains": ("before_answer",),
     "config": ("CandidatesConfig", "EvalConfig", "load_candidates_config", "load_config"),
     "engines.base": ("Completion", "Generator", "Request", "SamplingParams"),
     "engines.choosing": ("open_engine",),
@@ -32,8 +48,23 @@ _MODULES = {
     "planning": ("plan",),
     "problems": ("BENCHMARKS", "load", "select"),
     "reporting": ("report",),
-    "rows": ("Candidate", "Grade", "Likelihood", "LikelihoodMetric", "Manifest", "Metric", "Problem", "Sample"),
+    "rows": (
+        "Candidate",
+        "Grade",
+        "Likelihood",
+        "LikelihoodMetric",
+        "Manifest",
+        "Metric",
+        "Problem",
+        "Rollout",
+        "Sample",
+    ),
     "store": ("RunFolder",),
+    "studies": ("Study", "load_study", "runs"),
+    "trainers.folder": ("TrainingFolder",),
+    "trainers.ledger": ("generated_tokens", "zero_reward"),
+    "trainers.recipe": ("Recipe",),
+    "trainers.training": ("load_recipe", "train"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -46,6 +77,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "Manifest",
     "Metric",
     "Problem",
+    "Rollout",
     "Sample",
     "RunFolder",
     # benchmarks
@@ -76,6 +108,16 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "measure",
     "plan",
     "report",
+    # training
+    "Recipe",
+    "Study",
+    "TrainingFolder",
+    "generated_tokens",
+    "load_recipe",
+    "load_study",
+    "runs",
+    "train",
+    "zero_reward",
 ]
 
 

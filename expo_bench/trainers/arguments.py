@@ -8,8 +8,8 @@ from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 
 _OURS = {
-    "output_dir", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations", "max_completion_length",
-    "temperature", "learning_rate", "max_steps", "seed", "shuffle_dataset", "save_steps", "save_strategy", "use_vllm",
+    "output_dir", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
+    "max_completion_length", "temperature", "learning_rate", "max_steps", "seed", "shuffle_dataset", "save_steps", "save_strategy", "use_vllm",
     "steps_per_generation", "generation_batch_size", "remove_unused_columns", "num_train_epochs",
 }  # fmt: skip
 """Set by the recipe: `trl` may not set them again."""

@@ -1,7 +1,9 @@
 """Problems -> the rows that a trainer reads, in the order in which it reads them."""
 
 import random
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError
@@ -17,9 +19,7 @@ def training_problems(recipe: Recipe) -> Loaded:
     Raises:
         UserError: no such benchmark, or nothing left to train on.
     """
-    loaded = load(
-        recipe.benchmark, split=recipe.split, data_dir=recipe.data_dir, revision=recipe.dataset_revision
-    )
+    loaded = load(recipe.benchmark, split=recipe.split, data_dir=recipe.data_dir, revision=recipe.dataset_revision)
     chosen = select(
         loaded.problems,
         levels=recipe.levels,
@@ -63,3 +63,20 @@ def prompt_rows(problems: Sequence[Problem], prompt: Prompt) -> Any:
         return messages if prompt.chat else messages[-1]["content"]
 
     return Dataset.from_dict({"prompt": [shown(one) for one in problems], "index": list(range(len(problems)))})
+
+
+def save_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write rows as a `datasets.Dataset` folder, in place of what is there."""
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    shutil.rmtree(path, ignore_errors=True)
+    Dataset.from_list(list(rows)).save_to_disk(str(path))
+
+
+def saved_rows(path: Path) -> Any:
+    """Return the `datasets.Dataset` of a folder, by which all processes of a run share what they compute of it."""
+    from datasets import disable_progress_bars, load_from_disk
+
+    disable_progress_bars()
+    return load_from_disk(str(path))

@@ -53,4 +53,7 @@ class Explainer:
             self._copy = self._copy or self._load_base()
         elif self._copy is None or step % self._term.refresh_every == 0:
             self._copy = copy.deepcopy(policy)
+            for module in self._copy.modules():
+                # TRL puts a forward into the object that keeps hold of the model it was made for
+                module.__dict__.pop("forward", None)
         return self._copy

@@ -4,7 +4,7 @@
 
 with l_i the chain's log-probability under the solve prompt, a mean over its tokens or their sum, and w_i equal shares
 among the chains of a group that pass the filter (0 if none does). The chain has no advantage and changes none. It runs
-through the model in the same forward pass as the rollouts beside it, as additional rows. With beta 0 this is TRL's GRPO.
+through the model in the same forward pass as the rollouts beside it, as additional rows. With beta 0 it is TRL's GRPO.
 """
 
 import logging
@@ -17,9 +17,17 @@ from trl.models.utils import unwrap_model_for_generation
 
 from expo_bench.rows import Problem
 from expo_bench.trainers.explaining import Explainer
-from expo_bench.trainers.positives import Positive, chain_ids, judge_explanations, seed_of, share_weights
+from expo_bench.trainers.positives import (
+    Positive,
+    expert_chains,
+    explanations,
+    judge_explanations,
+    seed_of,
+    share_weights,
+    widened,
+)
 from expo_bench.trainers.recipe import Recipe
-from expo_bench.trainers.recording import Recorder
+from expo_bench.trainers.recording import Own, Recorder
 from expo_bench.trainers.rewards import GoldAnswerReward
 from expo_bench.trainers.slot_sampler import Draw, SlotSampler
 
@@ -59,22 +67,20 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._positives: list[Positive] = []
         self._beside: list[Positive] = []
         self._beside_logprobs: tuple[torch.Tensor, torch.Tensor] | None = None
-        self._sum_logprobs: list[float | None] = []
+        self._sum_logprobs: list[float] = []
         self._steps_without = 0
 
     @property
     def _n_groups(self) -> int:
         """Groups that this process draws."""
-        return len(self._indexes) // self.num_generations
+        return len(self._indexes) // int(self.num_generations)
 
     def _group(self, local: int) -> int:
         return int(self.accelerator.process_index) * self._n_groups + local
 
-    # rollouts ---------------------------------------------------------------------------------------------------------
-
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
+            return super()._generate_and_score_completions(inputs)  # type: ignore[no-any-return]
         self._indexes = [row["index"] for row in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         self._choose_positives()
@@ -93,25 +99,24 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             self._recorder.begin(self.state.global_step, own, self._positives)
         return output
 
-    def _own_rows(self, output: dict[str, Any]) -> list[dict[str, Any]]:
+    def _own_rows(self, output: dict[str, Any]) -> list[Own]:
         ends = set(self.eos_token_ids)
-        logprobs = self._sum_logprobs if any(one is not None for one in self._sum_logprobs) else self._measured(output)
+        logprobs = self._sum_logprobs or self._measured(output)
         rows = []
         for row, index in enumerate(self._indexes):
             ids = output["completion_ids"][row][output["completion_mask"][row].bool()].tolist()
-            verdict = self._reward.verdicts[row]
             rows.append(
-                {
-                    "group": self._group(row // self.num_generations),
-                    "index": index,
-                    "sample_index": row % self.num_generations,
-                    "text": self._tokenizer.decode(ids, skip_special_tokens=True),
-                    "n_tokens": len(ids),
-                    "finish_reason": "stop" if ids and ids[-1] in ends else "length",
-                    "sum_logprob": logprobs[row],
-                    "verdict": verdict,
-                    "advantage": float(output["advantages"][row]),
-                }
+                Own(
+                    group=self._group(row // self.num_generations),
+                    index=index,
+                    sample_index=row % self.num_generations,
+                    text=self._tokenizer.decode(ids, skip_special_tokens=True),
+                    n_tokens=len(ids),
+                    finish_reason="stop" if ids and ids[-1] in ends else "length",
+                    sum_logprob=logprobs[row],
+                    verdict=self._reward.verdicts[row],
+                    advantage=float(output["advantages"][row]),
+                )
             )
         return rows
 
@@ -129,7 +134,7 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, **others: Any
     ) -> tuple[list[list[int]], Any]:
-        self._sum_logprobs = [None] * len(prompt_ids)
+        self._sum_logprobs = []
         if not self.model.training:
             return super()._generate_single_turn(  # type: ignore[no-any-return]
                 prompt_ids, images, multimodal_fields, num_generations, **others
@@ -154,7 +159,7 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             if not together and self._explainer:
                 drawn += self._sampler.draw(self._explainer.model_of(step, model), explain)
         completions = [done for listed in drawn[: len(own)] for done in listed]
-        self._sum_logprobs = [done.sum_logprob for done in completions]
+        self._sum_logprobs = [done.sum_logprob or 0.0 for done in completions]
         if self._explainer:
             found = [[done.token_ids or () for done in listed] for listed in drawn[len(own) :]]
             self._take_explanations(found)
@@ -181,67 +186,35 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         self._take_explanations([more[first : first + copies] for first in range(0, len(more), copies)])
         return ids, logprobs
 
-    # positives --------------------------------------------------------------------------------------------------------
-
     @property
     def _first_indexes(self) -> list[int]:
         return self._indexes[:: self.num_generations]
 
     def _take_explanations(self, found: Sequence[Sequence[Sequence[int]]]) -> None:
         """Keep the self-explanations of each group: token ids, end-of-sequence included."""
-        ends = set(self.eos_token_ids)
-        for local, listed in enumerate(found):
-            for number, ids in enumerate(listed):
-                self._positives.append(
-                    Positive(
-                        source="self_explanation",
-                        group=self._group(local),
-                        index=self._first_indexes[local],
-                        sample_index=number,
-                        prompt_ids=self._solve_ids[local],
-                        token_ids=tuple(ids),
-                        text=self._tokenizer.decode(ids, skip_special_tokens=True),
-                        finish_reason="stop" if ids and ids[-1] in ends else "length",
-                    )
-                )
+        self._positives = explanations(found, ends=set(self.eos_token_ids), **self._places)
+
+    @property
+    def _places(self) -> dict[str, Any]:
+        first, indexes = self._group(0), self._first_indexes
+        return {"first_group": first, "indexes": indexes, "solve_ids": self._solve_ids, "tokenizer": self._tokenizer}
 
     def _choose_positives(self) -> None:
         term = self._recipe.expo
+        size = int(self.num_generations)
+        right = [verdict.correct is True for verdict in self._reward.verdicts]
+        solved = {self._group(at // size) for at in range(0, len(right), size) if any(right[at : at + size])}
         if self._positives:
             judge_explanations(self._positives, self._problems, self._reward)
         measured = self._recorder is not None and self.state.global_step % term.measure_every == 0
         if self._recipe.method == "grpo_expert" or measured:
-            self._positives += self._expert_chains()
+            self._positives += expert_chains(self._problems, max_tokens=self._recipe.max_tokens, **self._places)
         learned = "expert" if self._recipe.method == "grpo_expert" else "self_explanation"
-        rewards = [verdict.correct for verdict in self._reward.verdicts]
-        size = self.num_generations
-        solved = {self._group(at // size) for at in range(0, len(rewards), size) if any(rewards[at : at + size])}
         if self._recipe.aux_beta > 0:
             share_weights([one for one in self._positives if one.source == learned], term, solved)
             self._warn(sum(one.weight > 0 for one in self._positives))
         if measured:
             self._measure([one for one in self._positives if one.weight == 0 and one.token_ids])
-
-    def _expert_chains(self) -> list[Positive]:
-        chains = []
-        for local, index in enumerate(self._first_indexes):
-            text = self._problems[index].solution
-            if text:
-                ids = chain_ids(self._tokenizer, text)
-                chains.append(
-                    Positive(
-                        source="expert",
-                        group=self._group(local),
-                        index=index,
-                        sample_index=0,
-                        prompt_ids=self._solve_ids[local],
-                        token_ids=ids[: self._recipe.max_tokens],
-                        text=text,
-                        finish_reason="length" if len(ids) > self._recipe.max_tokens else None,
-                        reward=1.0,
-                    )
-                )
-        return chains
 
     def _warn(self, n_used: int) -> None:
         self._steps_without = 0 if n_used else self._steps_without + 1
@@ -252,8 +225,6 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
                 self._steps_without,
                 ", ".join(self._recipe.expo.filter) or "empty",
             )
-
-    # the loss ---------------------------------------------------------------------------------------------------------
 
     def aux_coefficient(self) -> float:
         """Return beta of this step."""
@@ -283,52 +254,39 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         return loss - self.aux_coefficient() * term
 
     def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, logits_to_keep: int, *others: Any, **more: Any
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *others: Any,
+        **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """As TRL's; in the loss, the chains beside the rollouts are rows of the same pass and are taken off again."""
         score = super()._get_per_token_logps_and_entropies
         if not self._beside or not torch.is_grad_enabled():
             return score(model, input_ids, attention_mask, logits_to_keep, *others, **more)  # type: ignore[no-any-return]
         rows, n_before = len(input_ids), input_ids.shape[1] - logits_to_keep
-        ids, mask, kept = self._widened(input_ids, attention_mask, n_before)
+        ids, mask, kept = widened(input_ids, attention_mask, n_before, self._beside, self._tokenizer.pad_token_id)
         logps, entropies, aux = score(model, ids, mask, kept, *others, **more)
         self._beside_logprobs = (logps[rows:], mask[rows:, -kept:])
         entropies = entropies[:rows, :logits_to_keep] if entropies is not None else None
         return logps[:rows, :logits_to_keep], entropies, aux
-
-    def _widened(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, n_before: int
-    ) -> tuple[torch.Tensor, torch.Tensor, int]:
-        """Return ids and mask with a row more for each chain beside: prompts padded left, chains right."""
-        length = input_ids.shape[1] - n_before
-        before = max(n_before, *(len(one.prompt_ids) for one in self._beside))
-        kept = max(length, *(len(one.token_ids) for one in self._beside))
-        shape = (len(input_ids) + len(self._beside), before + kept)
-        ids = input_ids.new_full(shape, self._tokenizer.pad_token_id)
-        mask = attention_mask.new_zeros(shape)
-        own = (slice(0, len(input_ids)), slice(before - n_before, before + length))
-        ids[own], mask[own] = input_ids, attention_mask
-        for row, one in enumerate(self._beside, start=len(input_ids)):
-            whole = [*one.prompt_ids, *one.token_ids]
-            at = slice(before - len(one.prompt_ids), before + len(one.token_ids))
-            ids[row, at] = torch.tensor(whole, device=ids.device)
-            mask[row, at] = 1
-        return ids, mask, kept
 
     def _measure(self, chains: list[Positive]) -> None:
         """Set the log-probability of chains that are not learned from, in one pass."""
         n_measured = len(chains)
         if self.accelerator.num_processes > 1:
             # sharded weights are gathered in the pass: every process has to take part, whatever it holds
-            filler = {"group": 0, "index": 0, "sample_index": 0, "text": "", "finish_reason": None}
-            ends = (self._tokenizer.eos_token_id,)
-            chains = [*chains, Positive(source="expert", prompt_ids=self._solve_ids[0], token_ids=ends, **filler)]
+            filler = Positive(
+                source="expert", group=0, index=0, sample_index=0, prompt_ids=self._solve_ids[0],
+                token_ids=(self._tokenizer.eos_token_id,), text="", finish_reason=None,
+            )  # fmt: skip
+            chains = [*chains, filler]
         if not chains:
             return
-        self._beside = chains
         nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
-        ids, mask, kept = self._widened(nothing, nothing, 0)
-        self._beside = []
+        ids, mask, kept = widened(nothing, nothing, 0, chains, self._tokenizer.pad_token_id)
         with torch.no_grad():
             logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
         sums = (logps * mask[:, -kept:]).sum(-1).tolist()

@@ -25,7 +25,9 @@ def load_policy(recipe: Recipe, model: str | None = None) -> tuple[Any, Any]:
     dtype = recipe.dtype
     if dtype == "auto":
         # small updates are lost in bfloat16 weights: only frozen ones, under adapters, may be that short
-        dtype = "bfloat16" if recipe.lora and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+        dtype = (
+            "bfloat16" if recipe.lora and torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+        )
     policy = load_model(files, dtype, "cpu")
     policy.config.use_cache = False
     if not torch.cuda.is_available() and policy.num_parameters() < SMALL:

@@ -16,7 +16,10 @@ class _Settings(BaseModel):
 
 
 class ExpoTerm(_Settings):
-    """The auxiliary term beta * log pi(chain, answer | question) of ExP-GRPO (arXiv 2507.02834)."""
+    """The auxiliary term beta * log pi(chain, answer | question) of ExP-GRPO (arXiv 2507.02834), and its chains.
+
+    expo_dpo and star take `per_problem` and `filter` alone.
+    """
 
     beta: float = Field(default=0.04, ge=0)
     """0.04 is the paper's best; 0 is GRPO."""
@@ -25,10 +28,10 @@ class ExpoTerm(_Settings):
     normalise: Literal["tokens", "sequence"] = "tokens"
     """Mean over the chain's tokens, as the policy term's 1/|o|, or their sum. The paper's choice is not known to us."""
     policy: Literal["step", "refreshed", "base"] = "step"
-    """Who writes the self-explanations: the policy of the step, a copy of it made every `refresh_every` steps, the base."""
+    """Who writes self-explanations: the policy of the step, its copy of every `refresh_every` steps, or the base."""
     refresh_every: int = Field(default=10, ge=1)
     per_problem: int = Field(default=1, ge=1)
-    """Self-explanations of a group; those that survive the filter share its weight."""
+    """Self-explanations of a problem; in ExP-GRPO, those that pass the filter share its weight."""
     filter: tuple[Literal["reaches_answer", "no_leak"], ...] = ("reaches_answer",)
     """What a chain must pass; the paper's filter is not known to us. Truncated chains never pass."""
     scope: Literal["all", "no_positive"] = "all"
@@ -102,11 +105,11 @@ class Recipe(_Settings):
     steps: int = Field(ge=1)
     """Optimizer steps."""
     prompts_per_step: int = Field(default=8, ge=1)
-    """Problems of a step, over all processes."""
+    """Problems of a step, over all processes; for the methods that are not online, rows to learn from."""
     num_generations: int = Field(default=8, ge=1)
     """The policy's own rollouts of a problem; for the methods that are not online, own samples of a problem."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Sequences of a forward pass on one device; None: all that fall to it."""
+    """Sequences of a forward pass on one device, or pairs of sequences in DPO; None: all that fall to it."""
     max_tokens: int = Field(default=512, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     learning_rate: float = Field(default=1e-6, gt=0)
@@ -116,7 +119,7 @@ class Recipe(_Settings):
     expo: ExpoTerm = ExpoTerm()
     preference: Preference = Preference()
     rounds: int = Field(default=1, ge=1)
-    """Of the methods that are not online; 1: all chains come from the base; more: each round's from the policy so far."""
+    """Of the methods that are not online. 1: all chains come from the base; more: a round's from the policy so far."""
 
     save_every: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; None: only the last."""
@@ -128,12 +131,18 @@ class Recipe(_Settings):
     def _consistent(self) -> Self:
         if self.method in ONLINE and self.num_generations < 2:
             raise ValueError("num_generations must be 2 at least: an advantage is a difference within a group")
-        if self.method not in ONLINE and "expo" in self.model_fields_set:
-            raise ValueError(f"expo belongs to expo_grpo and grpo_expert, not to {self.method}")
+        if self.method in ("dpo_expert", "sft_expert") and "expo" in self.model_fields_set:
+            raise ValueError(f"{self.method} learns from expert chains: take expo out")
+        if self.method in ("expo_dpo", "star") and (idle := self.expo.model_fields_set - {"per_problem", "filter"}):
+            raise ValueError(f"expo.{min(idle)} belongs to expo_grpo and grpo_expert, not to {self.method}")
         if self.method == "grpo" and "expo" in self.model_fields_set:
             raise ValueError("grpo has no auxiliary term: take expo out, or set method to expo_grpo")
         if self.method in ONLINE and self.rounds > 1:
             raise ValueError(f"rounds belong to expo_dpo, dpo_expert and star: {self.method} draws at every step")
+        if self.method == "sft_expert" and self.rounds > 1:
+            raise ValueError("rounds belong to expo_dpo, dpo_expert and star: sft_expert learns from the same in each")
+        if self.lora is not None and self.rounds > 1:
+            raise ValueError("lora with more than one round is not supported: train all weights, or set rounds to 1")
         if self.steps % self.rounds:
             raise ValueError(f"steps ({self.steps}) must be a multiple of rounds ({self.rounds})")
         if self.method not in PREFERENCE and "preference" in self.model_fields_set:
@@ -144,7 +153,9 @@ class Recipe(_Settings):
                 "that of another policy"
             )
         if self.sampler == "vllm" and self.explains and self.expo.policy != "step":
-            raise ValueError("expo.policy refreshed and base need sampler slots: vLLM holds the policy of the step only")
+            raise ValueError(
+                "expo.policy refreshed and base need sampler slots: vLLM holds the policy of the step only"
+            )
         if self.explains and self.expo.policy == "refreshed" and self.checkpoint_every % self.expo.refresh_every:
             raise ValueError("save_every must be a multiple of expo.refresh_every, or a resumed run would differ")
         if self.explains and self.expo.per_problem > self.num_generations:

@@ -1,15 +1,32 @@
 """Every chain that a training step drew or learned from, appended to rollouts.jsonl when the step is taken."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from accelerate.utils import gather_object
 
-from expo_bench.rows import Problem, Rollout
+from expo_bench.answers import Verdict
+from expo_bench.rows import FinishReason, Problem, Rollout
 from expo_bench.store import Appender
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.positives import Positive
 from expo_bench.trainers.rewards import reward
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Own:
+    """A rollout of a group."""
+
+    group: int
+    index: int
+    """The problem's index among the training problems."""
+    sample_index: int
+    text: str
+    n_tokens: int
+    finish_reason: FinishReason
+    sum_logprob: float | None
+    verdict: Verdict
+    advantage: float
 
 
 class Recorder:
@@ -18,11 +35,11 @@ class Recorder:
     def __init__(self, folder: TrainingFolder, problems: Sequence[Problem], is_main: bool) -> None:
         self._problems = problems
         self._rows = Appender(folder.rollouts_path) if is_main else None
-        self._own: list[dict[str, Any]] = []
+        self._own: list[Own] = []
         self._positives: list[Positive] = []
         self._step = 0
 
-    def begin(self, step: int, own: list[dict[str, Any]], positives: list[Positive]) -> None:
+    def begin(self, step: int, own: list[Own], positives: list[Positive]) -> None:
         """Take the chains of a step."""
         self._step, self._own, self._positives = step, own, positives
 
@@ -35,21 +52,24 @@ class Recorder:
             self._rows.append(rows)
         return rows  # type: ignore[no-any-return]
 
-    def _of_own(self, own: dict[str, Any]) -> Rollout:
-        problem, verdict = self._problems[own["index"]], own["verdict"]
-        given = {name: own[name] for name in ("group", "sample_index", "text", "n_tokens", "finish_reason")}
+    def _of_own(self, own: Own) -> Rollout:
+        problem = self._problems[own.index]
         return Rollout(
             step=self._step,
+            group=own.group,
             problem_id=problem.problem_id,
             level=problem.level,
             source="own",
-            sum_logprob=own["sum_logprob"],
-            status=verdict.status,
-            reward=reward(verdict),
-            advantage=own["advantage"],
+            sample_index=own.sample_index,
+            text=own.text,
+            n_tokens=own.n_tokens,
+            finish_reason=own.finish_reason,
+            sum_logprob=own.sum_logprob,
+            status=own.verdict.status,
+            reward=reward(own.verdict),
+            advantage=own.advantage,
             weight=None,
             leaks_answer=None,
-            **given,
         )
 
     def _of_positive(self, one: Positive) -> Rollout:

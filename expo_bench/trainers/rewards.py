@@ -8,7 +8,7 @@ from expo_bench.rows import Problem
 
 
 class GoldAnswerReward:
-    """A TRL reward function: 1 where the final answer is the gold answer, 0 where it is not, None where nobody can tell.
+    """A TRL reward function: 1 where the final answer is the gold answer, 0 where not, None where nobody can tell.
 
     A completion without an answer is wrong. Time-outs, errors and unreadable gold answers are None: TRL then gives
     them no advantage and leaves them out of the group's mean.

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -50,6 +51,7 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
     _quiet_libraries()
     try:
         from accelerate import PartialState
+
         from expo_bench.trainers.callbacks import check_evaluation, evaluate_checkpoint
     except ImportError as error:
         raise UserError(f"training needs more packages ({error}): pip install 'expo-bench[train]'") from error
@@ -97,12 +99,28 @@ def _finish(folder: TrainingFolder, recipe: Recipe, provenance: dict[str, Any]) 
         "method": recipe.method,
         "steps": recipe.steps,
         "checkpoints": folder.checkpoints(),
-        "generated_tokens": generated_tokens(folder.rollouts()),
-        "zero_reward": [asdict(row) for row in zero_reward(folder.rollouts())],
+        **(_online_record(folder) if recipe.method in ONLINE else _rounds_record(folder)),
         "benchmark": provenance,
         "environment": {**environment.describe(), "trl": importlib.metadata.version("trl")},
     }
     write_atomically(folder.record_path, json.dumps(record, indent=1))
+
+
+def _online_record(folder: TrainingFolder) -> dict[str, Any]:
+    return {
+        "generated_tokens": generated_tokens(folder.rollouts()),
+        "zero_reward": [asdict(row) for row in zero_reward(folder.rollouts())],
+    }
+
+
+def _rounds_record(folder: TrainingFolder) -> dict[str, Any]:
+    from expo_bench.trainers.offline import records
+
+    rounds = records(folder)
+    generated: Counter[str] = Counter()
+    for one in rounds:
+        generated.update(one["generated_tokens"])
+    return {"generated_tokens": dict(generated), "rounds": rounds}
 
 
 def _quiet_libraries() -> None:

@@ -1,0 +1,79 @@
+"""How likely the chains of a training run are while it lasts: `python -m analysis.training_likelihood FOLDER...`.
+
+Reads the rollouts of training folders. For each: mean log-probability per token, under the policy of the step, of own
+rollouts, self-explanations and expert chains, and the share of groups from whose rewards GRPO learns nothing.
+"""
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+from expo_bench import Rollout, TrainingFolder, zero_reward
+
+COLOURS = {"own": "#0072B2", "self_explanation": "#009E73", "expert": "#D55E00"}
+
+
+def mean_logprobs(rollouts: list[Rollout]) -> dict[str, dict[int, float]]:
+    """Return, by source and step, the mean over chains of log pi(chain | question) / tokens, where it was measured."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rollouts:
+        if row.sum_logprob is not None and row.n_tokens:
+            found[row.source][row.step].append(row.sum_logprob / row.n_tokens)
+    return {
+        source: {step: sum(values) / len(values) for step, values in by_step.items()}
+        for source, by_step in found.items()
+    }
+
+
+def draw(folders: list[Path]) -> Any:
+    """Return a figure with two panels a folder: log-probabilities above, zero-reward groups below."""
+    figure, panels = plt.subplots(
+        2, len(folders), figsize=(1 + 3.6 * len(folders), 5), squeeze=False, sharex="col", sharey="row",
+        layout="constrained",
+    )  # fmt: skip
+    for (above, below), path in zip(panels.T, folders, strict=True):
+        rollouts = list(TrainingFolder(path).rollouts())
+        for source, curve in mean_logprobs(rollouts).items():
+            above.plot(list(curve), list(curve.values()), label=source.replace("_", " "), color=COLOURS[source])
+        # chains of the expert are hundreds of times less likely than the policy's own
+        above.set_yscale("symlog", linthresh=0.01)
+        above.set_title(f"{path.parent.name}, {path.name}", fontsize=9)
+        ledger = zero_reward(rollouts)
+        for share, style in (("all_wrong", "-"), ("all_right", ":")):
+            levels = sorted({row.level for row in ledger}, key=lambda level: level or 0)
+            for level in levels:
+                rows = [row for row in ledger if row.level == level]
+                name = f"{share.replace('_', ' ')}, level {level}"
+                below.plot(
+                    [r.step for r in rows], [getattr(r, share) for r in rows], style, color="#555555", label=name
+                )
+        below.set(xlabel="optimizer steps", ylim=(-0.05, 1.05))
+    panels[0, 0].set_ylabel("log-probability per token (nats)")
+    panels[1, 0].set_ylabel("share of groups")
+    for row in panels:
+        labelled = {name: line for panel in row for line, name in zip(*panel.get_legend_handles_labels(), strict=True)}
+        row[0].legend(labelled.values(), labelled.keys(), fontsize=8)
+    return figure
+
+
+def main() -> None:
+    """Draw one figure of all folders."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("-o", "--out", type=Path, default=Path("training-likelihood.svg"))
+    given = parser.parse_args()
+    for path in given.folders:
+        if not TrainingFolder(path).rollouts_path.is_file():
+            parser.exit(2, f"{path} has no rollouts.jsonl: a folder of an online training run is wanted\n")
+    draw(given.folders).savefig(given.out)
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()

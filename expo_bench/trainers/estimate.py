@@ -1,0 +1,204 @@
+"""What a recipe will cost, before anything is loaded: completions and tokens of a step, and memory by a formula."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from expo_bench.engines.loading import base_of, find_model
+from expo_bench.trainers.arguments import batch_geometry
+from expo_bench.trainers.recipe import ONLINE, Recipe
+
+PROMPT_TOKENS = 256
+"""Taken for the length of a prompt: the estimate reads no problems."""
+_TILE = (4096, 32768)
+"""TRL projects through the language-model head in tiles of so many tokens and entries of the vocabulary."""
+_SLOT_BATCH = 512
+"""Rollouts that the sampler of slots draws at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Upper limits: a rollout may end before `max_tokens`."""
+
+    processes: int
+    sequences_per_pass: int
+    """Rollouts of a forward pass on one device; chains of the auxiliary term are rows beside them."""
+    passes_per_step: int
+    own_per_step: int
+    explanations_per_step: int
+    tokens_per_step: int
+    steps: int
+    tokens_in_all: int
+    checkpoints: list[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSize:
+    """Of the policy; None where it is not known."""
+
+    parameters: int | None
+    trainable: int | None
+    layers: int | None = None
+    hidden: int | None = None
+    vocabulary: int | None = None
+    kv_width: int | None = None
+    """Entries of a key of one token in one layer: key-value heads times their width."""
+    known_from: str
+
+
+def work(recipe: Recipe, n_processes: int) -> Work | None:
+    """Return what a run of this many processes draws; None for methods that do not draw at every step.
+
+    Raises:
+        UserError: the numbers of the recipe do not divide.
+    """
+    if recipe.method not in ONLINE:
+        return None
+    micro, passes = batch_geometry(recipe, n_processes)
+    own = recipe.prompts_per_step * recipe.num_generations
+    explanations = recipe.prompts_per_step * recipe.expo.per_problem if recipe.explains else 0
+    tokens = (own + explanations) * recipe.max_tokens
+    every = recipe.checkpoint_every
+    return Work(
+        processes=n_processes,
+        sequences_per_pass=micro,
+        passes_per_step=passes,
+        own_per_step=own,
+        explanations_per_step=explanations,
+        tokens_per_step=tokens,
+        steps=recipe.steps,
+        tokens_in_all=tokens * recipe.steps,
+        checkpoints=sorted({*range(every, recipe.steps + 1, every), recipe.steps}),
+    )
+
+
+def model_size(recipe: Recipe) -> ModelSize:
+    """Return the policy's size: from its configuration where that is on this machine, else from a name like "1.5B".
+
+    Raises:
+        UserError: the name looks like a path and nothing is there.
+    """
+    files = find_model(recipe.model, recipe.revision)
+    while (base := base_of(files)) is not None:
+        files = base
+    model = None if files.gguf_file else _empty_model(files.path, files.revision)
+    if model is not None:
+        return _measured(model, recipe)
+    found = re.search(r"(?<![\w.])(\d+(?:\.\d+)?)([BM])(?![a-z0-9])", files.path.replace("_", "-"), re.IGNORECASE)
+    if not found:
+        return ModelSize(parameters=None, trainable=None, known_from="unknown: no configuration here, no size in the name")
+    parameters = int(float(found[1]) * (1e9 if found[2] in "Bb" else 1e6))
+    # all linear layers of models of 0.5B to 8B: 0.03% to 0.1% of the parameters for each rank
+    trainable = parameters if recipe.lora is None else int(parameters * 0.001 * recipe.lora.r)
+    return ModelSize(parameters=parameters, trainable=trainable, known_from="its name: no configuration here")
+
+
+def _empty_model(path: str, revision: str | None) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision, local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, ImportError):
+        return None
+
+
+def _measured(model: Any, recipe: Recipe) -> ModelSize:
+    config = model.config.get_text_config()
+    parameters = model.num_parameters()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return ModelSize(
+        parameters=parameters,
+        trainable=parameters if recipe.lora is None else _adapter_parameters(model, recipe),
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        vocabulary=config.vocab_size,
+        kv_width=heads * width,
+        known_from="its configuration",
+    )
+
+
+def _adapter_parameters(model: Any, recipe: Recipe) -> int:
+    """Return the entries of the low-rank factors: r * (inputs + outputs) of each adapted linear layer."""
+    import torch
+
+    assert recipe.lora is not None
+    chosen = recipe.lora.target_modules
+    linear = {name: one for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
+    if chosen == "all-linear":
+        head = model.get_output_embeddings()
+        adapted = [one for one in linear.values() if one is not head]
+    else:
+        adapted = [one for name, one in linear.items() if name.split(".")[-1] in chosen]
+    return sum(recipe.lora.r * (one.in_features + one.out_features) for one in adapted)
+
+
+def memory(recipe: Recipe, size: ModelSize, n_processes: int, *, on_gpu: bool) -> dict[str, int | None]:
+    """Return bytes on one device by purpose, with a whole copy of the policy on each; None where it is not known.
+
+    With P parameters, T of them trained, b bytes a weight (4; 2 for frozen weights under adapters on a GPU), b' = 4
+    bytes a trained weight (2 if `dtype` is bfloat16), N tokens of a forward pass (rows, the auxiliary term's chains among
+    them, times 256 for the prompt plus `max_tokens`), L layers of width h, and e = 2 bytes an activation on a GPU, else 4:
+
+    - weights P b, once more for a reference (`trl.beta`, full fine-tuning) and for a copy that explains (`expo.policy`);
+      copies in bfloat16, 2 P, where float32 weights are computed with in bfloat16;
+    - gradients T b', AdamW 2 T b';
+    - activations N h (e L + 17 e) with gradient checkpointing (a GPU), else 17 e N h L: 34 bytes a token, layer and
+      entry in 16 bits (Korthikanti et al., arXiv 2205.05198, equation 1, without attention scores);
+    - logits: TRL's tiles of 4096 tokens by 32768 entries, one in e bytes on a GPU, 4 on a CPU;
+    - cache of the sampler: 2 L K b (256 + `max_tokens`) for each of up to 512 rollouts, K entries a key. vLLM's is
+      not here: it takes its share of the device (`trl.vllm_gpu_memory_utilization`) for weights and cache.
+
+    Training and sampling take turns, so the whole counts the larger of cache and activations with logits.
+    ZeRO-3 and FSDP divide weights, gradients and AdamW by the processes. Buffers, fragments and the framework, 1 to 2 GB
+    on a GPU, come on top.
+    """
+    states = _states(recipe, size, on_gpu)
+    passing = _passing(recipe, size, n_processes, on_gpu)
+    known = [value for value in states.values() if value is not None]
+    whole = sum(known) + max(
+        (passing["activations"] or 0) + (passing["logits"] or 0), passing["cache of the sampler"] or 0
+    )
+    complete = None not in (*states.values(), *passing.values())
+    return {**states, **passing, "in all" if complete else "known of all": whole if known else None}
+
+
+def _states(recipe: Recipe, size: ModelSize, on_gpu: bool) -> dict[str, int | None]:
+    b = _weight_bytes(recipe, on_gpu)
+    # adapters are float32 whatever lies under them
+    trained = 4 if recipe.lora else b
+    extra = (bool(recipe.trl.get("beta")) and recipe.lora is None) + (recipe.explains and recipe.expo.policy != "step")
+    n, t = size.parameters, size.trainable
+    return {
+        "weights": n and n * b * (1 + extra),
+        "copies in bfloat16": n and (2 * n if on_gpu and b == 4 else 0),
+        "gradients": t and t * trained,
+        "AdamW": t and 2 * t * trained,
+    }
+
+
+def _weight_bytes(recipe: Recipe, on_gpu: bool) -> int:
+    """Return the bytes of a weight as `models.load_policy` chooses its type."""
+    return 2 if recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and recipe.lora and on_gpu) else 4
+
+
+def _passing(recipe: Recipe, size: ModelSize, n_processes: int, on_gpu: bool) -> dict[str, int | None]:
+    done = work(recipe, n_processes)
+    rows = done.sequences_per_pass if done else recipe.micro_batch or recipe.prompts_per_step
+    drawn = (done.own_per_step + done.explanations_per_step) // n_processes if done else _SLOT_BATCH
+    beside = min(rows, recipe.prompts_per_step // n_processes * recipe.expo.per_problem) if recipe.aux_beta else 0
+    length = PROMPT_TOKENS + recipe.max_tokens
+    tokens, e = (rows + beside) * length, 2 if on_gpu else 4
+    if size.layers is None or size.hidden is None or size.vocabulary is None or size.kv_width is None:
+        return {"activations": None, "logits": None, "cache of the sampler": 0 if recipe.sampler == "vllm" else None}
+    kept = e * size.layers + 17 * e if on_gpu else 17 * e * size.layers
+    tile = min(tokens, _TILE[0]) * min(size.vocabulary, _TILE[1])
+    cache = 2 * size.layers * size.kv_width * _weight_bytes(recipe, on_gpu) * length * min(_SLOT_BATCH, drawn)
+    return {
+        "activations": tokens * size.hidden * kept,
+        "logits": tile * (e if on_gpu else 16),
+        "cache of the sampler": 0 if recipe.sampler == "vllm" else cache,
+    }
