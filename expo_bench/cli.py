@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expo_bench import likelihood_commands
+from expo_bench import likelihood_commands, study_command, train_command
 from expo_bench.errors import UserError
 from expo_bench.options import names, numbers, terminated
 
@@ -65,6 +65,9 @@ def evaluate(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any of these settings.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
+    redraw_errors: Annotated[
+        bool, typer.Option("--redraw-errors", help="Going on with a run, draw again what ended in an error.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder. [default: a name under results/]")
     ] = None,
@@ -87,12 +90,13 @@ def evaluate(
         "ks": numbers("--ks", ks),
     }  # fmt: skip
     settings = {key: value for key, value in given.items() if value is not None}
+    redraw = {"redraw_errors": True} if redraw_errors else {}
     if resume is not None:
         if settings or overrides or config or out:
-            raise UserError("--resume takes the run's own settings: give no others beside it")
-        planned = plan(resume_config(resume), resume)
+            raise UserError("--resume takes the run's own settings: give no others than --redraw-errors beside it")
+        planned = plan(resume_config(resume).model_copy(update=redraw), resume)
     else:
-        planned = plan(load_config(config, settings, overrides or []), out)
+        planned = plan(load_config(config, settings | redraw, overrides or []), out)
     if dry_run:
         _print_plan(planned)
         return
@@ -237,6 +241,8 @@ def demo(
 
 app.command()(likelihood_commands.candidates)
 app.command()(likelihood_commands.likelihood)
+app.command()(train_command.train)
+app.command()(study_command.study)
 
 
 def main() -> None:
@@ -254,3 +260,8 @@ def main() -> None:
         # the reader of our output went away: nothing is left to say, and Python must not complain at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+if __name__ == "__main__":
+    # how accelerate and torchrun start it: -m expo_bench.cli
+    main()

@@ -9,7 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from expo_bench.errors import UserError
 
-Config = TypeVar("Config", bound="EvalConfig")
+Config = TypeVar("Config", bound=BaseModel)
+
+
+NO_IDENTITY = {"data_dir", "redraw_errors"}
+"""Settings in which two runs may differ and be the same run."""
 
 
 class EvalConfig(BaseModel):
@@ -54,6 +58,8 @@ class EvalConfig(BaseModel):
     seed: int = 0
     ks: tuple[int, ...] | None = None
     """The k of pass@k and maj@k; powers of two up to n where None."""
+    redraw_errors: bool = False
+    """When the run is gone on with, draw samples again that ended in an error."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -102,7 +108,7 @@ def load_candidates_config(
     file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()
 ) -> CandidatesConfig:
     """Return the configuration of a run of candidates; as `load_config`."""
-    return _load(CandidatesConfig, file, settings, overrides)
+    return load_settings(CandidatesConfig, file, settings, overrides)
 
 
 def load_config(file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> EvalConfig:
@@ -111,10 +117,17 @@ def load_config(file: Path | None, settings: Mapping[str, Any], overrides: Seque
     Raises:
         UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
     """
-    return _load(EvalConfig, file, settings, overrides)
+    return load_settings(EvalConfig, file, settings, overrides)
 
 
-def _load(kind: type[Config], file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str]) -> Config:
+def load_settings(
+    kind: type[Config], file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Config:
+    """Return settings of any kind: the YAML file, then `settings`, then `key=value` overrides.
+
+    Raises:
+        UserError: as `load_config`.
+    """
     values: dict[str, Any] = _read_yaml(file) if file else {}
     values.update(settings)
     for override in overrides:
@@ -161,7 +174,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[key] = value
 
 
-def _one_line(error: ValidationError, file: Path | None, kind: type[EvalConfig]) -> str:
+def _one_line(error: ValidationError, file: Path | None, kind: type[BaseModel]) -> str:
     first = error.errors()[0]
     key = " ".join(".".join(map(str, first["loc"])).split())  # an unknown key may hold line breaks
     message = first["msg"].removeprefix("Value error, ")

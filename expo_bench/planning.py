@@ -10,7 +10,14 @@ from typing import Any, Protocol
 
 from expo_bench import environment
 from expo_bench.answers import GRADER
-from expo_bench.config import CandidatesConfig, EvalConfig, load_candidates_config, load_config, to_yaml
+from expo_bench.config import (
+    NO_IDENTITY,
+    CandidatesConfig,
+    EvalConfig,
+    load_candidates_config,
+    load_config,
+    to_yaml,
+)
 from expo_bench.engines.base import Generator, SamplingParams
 from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.errors import UserError
@@ -66,6 +73,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         problems = [problem for one in loaded for problem in one.problems]
     if len({problem.problem_id for problem in problems}) < len(problems):
         raise UserError(f"benchmarks {', '.join(config.benchmarks)} hold the same problem ids: evaluate them apart")
+    lacking = missing_samples(run, problems, config.n, redraw_errors=config.redraw_errors)
     return Plan(
         config=config,
         run=run,
@@ -73,7 +81,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         loaded=loaded,
         prompt=prompt,
         engine=engine_name(config.engine, config.model),
-        n_missing=sum(len(indexes) for _, indexes in missing_samples(run, problems, config.n)),
+        n_missing=sum(len(indexes) for _, indexes in lacking),
     )
 
 
@@ -130,10 +138,14 @@ def sampling_params(config: EvalConfig) -> SamplingParams:
 
 
 def save_plan(planned: Plan) -> None:
-    """Write the settings and the problems of a run that was not begun before."""
-    if not planned.run.manifest_path.is_file():
-        write_atomically(planned.run.config_path, to_yaml(planned.config))
-        planned.run.write_problems(planned.problems)
+    """Write the settings and the problems of a new run; take out of an old one the errors that are drawn again."""
+    run = planned.run
+    if not run.manifest_path.is_file():
+        write_atomically(run.config_path, to_yaml(planned.config))
+        run.write_problems(planned.problems)
+    elif planned.config.redraw_errors and run.has_errors():
+        run.write_manifest(replace(run.read_manifest(), status="started", finished=None))
+        run.drop_errors()
 
 
 def finish(run: RunFolder, manifest: Manifest, counts: dict[str, int]) -> None:
@@ -225,7 +237,7 @@ def _run_name(config: EvalConfig) -> str:
     """Return a name that the same command finds again: benchmarks, model, and a digest of all settings."""
     model = config.model.rstrip("/").split("#")[-1].split("/")[-1]
     names = "+".join(Path(name).stem for name in config.benchmarks)
-    settings = config.model_dump(mode="json", exclude={"data_dir"})
+    settings = config.model_dump(mode="json", exclude=NO_IDENTITY)
     if isinstance(config, CandidatesConfig):
         names = f"candidates--{names}"
     slug = "".join(letter if letter.isalnum() or letter in "+._-" else "-" for letter in f"{names}--{model}")
@@ -240,8 +252,8 @@ def _check_same_run(run: RunFolder, config: EvalConfig) -> None:
     if run.manifest_path.is_file():
         run.read_manifest()
     resume = resume_candidates_config if isinstance(config, CandidatesConfig) else resume_config
-    there = resume(run.path).model_dump(mode="json", exclude={"data_dir"})
-    wanted = config.model_dump(mode="json", exclude={"data_dir"})
+    there = resume(run.path).model_dump(mode="json", exclude=NO_IDENTITY)
+    wanted = config.model_dump(mode="json", exclude=NO_IDENTITY)
     differing = [key for key in wanted if wanted[key] != there[key]]
     if differing:
         raise UserError(

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from expo_bench.drawing import Missing, draw, missing
 from expo_bench.engines.base import Completion, Generator, Request, SamplingParams
 from expo_bench.prompts import Prompt
 from expo_bench.rows import Problem, Sample
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 
 THINK_END = "</think>"
 
@@ -45,52 +47,32 @@ def sample(
     Raises:
         UserError: the engine cannot do what is asked.
     """
-    missing = missing_samples(run, problems, n)
-    requests = [
-        Request(
-            problem_id=problem.problem_id,
-            messages=prompt.messages(problem),
-            chat=prompt.chat,
-            sample_indexes=tuple(indexes),
-            seeds=tuple(sample_seed(seed, problem.problem_id, index) for index in indexes),
-        )
-        for problem, indexes in missing
-    ]
-    if not requests:
-        return
-    if thinking_tokens is None:
-        completions = engine.generate(requests, params)
-    else:
-        completions = _think_then_answer(engine, requests, params, thinking_tokens)
-    with Appender(run.samples_path) as samples:
-        for completion in completions:
-            row = Sample(
-                problem_id=completion.problem_id,
-                sample_index=completion.sample_index,
-                prompt_kind="solve",
-                text=completion.text,
-                token_ids=completion.token_ids,
-                n_tokens=completion.n_tokens,
-                finish_reason=completion.finish_reason,
-                seed=sample_seed(seed, completion.problem_id, completion.sample_index),
-                sum_logprob=completion.sum_logprob,
-                error=completion.error,
-            )
-            samples.append([row])
-            if on_sample:
-                on_sample(row)
-
-
-def missing_samples(run: RunFolder, problems: Sequence[Problem], n: int) -> list[tuple[Problem, list[int]]]:
-    """Return the problems that lack samples, in order, with the sample indexes that they lack."""
-    done: dict[str, set[int]] = {}
-    for row in run.samples():
-        done.setdefault(row.problem_id, set()).add(row.sample_index)
-    lacking = (
-        (problem, [index for index in range(n) if index not in done.get(problem.problem_id, ())])
-        for problem in problems
+    draw(
+        run.samples_path,
+        missing_samples(run, problems, n),
+        lambda requests: _complete(engine, requests, params, thinking_tokens),
+        prompt=prompt,
+        kind="solve",
+        seed_of=partial(sample_seed, seed),
+        on_sample=on_sample,
     )
-    return [(problem, indexes) for problem, indexes in lacking if indexes]
+
+
+def missing_samples(run: RunFolder, problems: Sequence[Problem], n: int, *, redraw_errors: bool = False) -> Missing:
+    """Return the problems that lack samples, in order, with the sample indexes that they lack.
+
+    With `redraw_errors`, a sample that ended in an error is lacking.
+    """
+    rows = (row for row in run.samples() if not (redraw_errors and row.finish_reason == "error"))
+    return missing(rows, problems, n)
+
+
+def _complete(
+    engine: Generator, requests: Sequence[Request], params: SamplingParams, thinking_tokens: int | None
+) -> Iterator[Completion]:
+    if thinking_tokens is None:
+        return engine.generate(requests, params)
+    return _think_then_answer(engine, requests, params, thinking_tokens)
 
 
 def _think_then_answer(

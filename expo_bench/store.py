@@ -5,18 +5,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from expo_bench.errors import UserError
-from expo_bench.rows import Candidate, Grade, Likelihood, LikelihoodMetric, Manifest, Metric, Problem, Sample
+from expo_bench.rows import Candidate, Grade, Likelihood, LikelihoodMetric, Manifest, Metric, Problem, Rollout, Sample
 
 SCHEMA_VERSION = 1
-AnyRow = Problem | Sample | Grade | Metric | Candidate | Likelihood | LikelihoodMetric | Manifest
-Row = TypeVar("Row", Problem, Sample, Grade, Metric, Candidate, Likelihood, LikelihoodMetric, Manifest)
+AnyRow = Problem | Sample | Grade | Metric | Candidate | Likelihood | LikelihoodMetric | Rollout | Manifest
+Row = TypeVar("Row", Problem, Sample, Grade, Metric, Candidate, Likelihood, LikelihoodMetric, Rollout, Manifest)
 
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
@@ -95,16 +95,25 @@ def _cut_torn_line(path: Path) -> None:
             file.truncate(position)
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None:
     """Replace the file in one step: a reader sees the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    data = content.encode() if isinstance(content, str) else content
+    if isinstance(content, str):
+        content = content.encode()
     with temporary.open("wb") as file:
-        file.write(data)
+        file.writelines([content] if isinstance(content, bytes) else content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def _drop(path: Path, row_type: type[Row], unwanted: Callable[[Row], bool]) -> None:
+    """Rewrite a JSON-lines file without the unwanted rows; the other lines stay byte for byte."""
+    with path.open("rb") as lines:
+        write_atomically(
+            path, (line for line, row in zip(lines, read_rows(path, row_type), strict=False) if not unwanted(row))
+        )
 
 
 class RunFolder:
@@ -211,6 +220,22 @@ class RunFolder:
     def graders(self) -> list[str]:
         """Return the names of the graders that have verdicts here."""
         return sorted(path.stem for path in (self.path / "grades").glob("*.jsonl"))
+
+    def has_errors(self) -> bool:
+        """Tell whether a sample or a self-explanation ended in an error."""
+        return any(row.finish_reason == "error" for rows in (self.samples(), self.explanations()) for row in rows)
+
+    def drop_errors(self) -> None:
+        """Remove the samples and self-explanations that ended in an error, and the grades of the former.
+
+        All other lines stay byte for byte. A reader never sees a grade without its sample.
+        """
+        failed = {(row.problem_id, row.sample_index) for row in self.samples() if row.finish_reason == "error"}
+        for grader in self.graders():
+            _drop(self.grades_path(grader), Grade, lambda row: (row.problem_id, row.sample_index) in failed)
+        for path in (self.samples_path, self.explanations_path):
+            if path.exists():
+                _drop(path, Sample, lambda row: row.finish_reason == "error")
 
     def write_problems(self, problems: Iterable[Problem]) -> None:
         """Write the exact problems of the run, once."""

@@ -3,15 +3,18 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from expo_bench.store import RunFolder
+from expo_bench.answers import GRADER
+from expo_bench.store import RunFolder, encode
 
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 
@@ -136,6 +139,39 @@ def test_another_run_in_the_folder_is_refused(finished: Path) -> None:
     done = run("eval", "-m", "micro", "-b", "micro", "-n", "5", "--max-tokens", "64", "-o", "run", folder=finished)
     assert done.returncode == 2
     assert "another n;" in done.stderr
+
+
+def test_errors_are_drawn_again_on_request(finished: Path) -> None:
+    shutil.copytree(finished / "run", finished / "failed")
+    whole, folder = RunFolder(finished / "run"), RunFolder(finished / "failed")
+    failure = {"finish_reason": "error", "text": "", "token_ids": None, "n_tokens": 0, "sum_logprob": None}
+    failed = {(row.problem_id, row.sample_index) for row in list(whole.samples())[5::97]}
+    for path, rows, changes in (
+        (folder.samples_path, whole.samples(), {**failure, "error": "503"}),
+        (folder.grades_path(GRADER), whole.grades(GRADER), {"status": "error", "correct": None}),
+    ):
+        keys = ((row, (row.problem_id, row.sample_index) in failed) for row in rows)
+        path.write_bytes(b"".join(encode(replace(row, **changes) if hit else row) for row, hit in keys))
+    words = ["eval", "--resume", "failed"]
+    before = folder.samples_path.read_bytes()
+    assert run(*words, folder=finished).returncode == 0
+    assert folder.samples_path.read_bytes() == before
+    assert f"generations: {len(failed)} to do" in run(*words, "--redraw-errors", "--dry-run", folder=finished).stdout
+    assert folder.samples_path.read_bytes() == before
+    done = run(*words, "--redraw-errors", folder=finished)
+    assert done.returncode == 0, done.stderr
+    texts = [
+        {(row.problem_id, row.sample_index): (row.seed, row.text) for row in one.samples()} for one in (whole, folder)
+    ]
+    assert texts[0] == texts[1]
+    verdicts = [
+        sorted((row.problem_id, row.sample_index, row.status, row.correct) for row in one.grades(GRADER))
+        for one in (whole, folder)
+    ]
+    assert verdicts[0] == verdicts[1]
+    assert folder.read_manifest().status == "finished"
+    assert f"{GRADER}:error" not in folder.read_manifest().counts
+    assert len(failed) > 3
 
 
 def test_interrupt_saves_what_was_done_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -1,10 +1,12 @@
 """The sampling stage with a fake engine: which samples are drawn, and with which seeds."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from expo_bench.engines.base import SamplingParams
+from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.prompts import BOXED
 from expo_bench.sampling import missing_samples, sample, sample_seed
 from expo_bench.store import RunFolder
@@ -64,3 +66,24 @@ def test_thoughts_have_their_own_budget(tmp_path: Path) -> None:
     rows = list(run.samples())
     assert len({(row.problem_id, row.sample_index) for row in rows}) == len(rows) == 10
     assert all("</think>\n\ncontinued " in row.text and row.n_tokens == 2 and row.sum_logprob == -1.0 for row in rows)
+
+
+def test_errors_are_kept_unless_they_are_to_be_drawn_again(tmp_path: Path) -> None:
+    class Failing(fakes.SeededGenerator):
+        def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
+            for done in super().generate(requests, params):
+                failed = done.sample_index == 1
+                yield replace(done, finish_reason="error", error="no answer", text="") if failed else done
+
+    whole, run, engine = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run"), fakes.SeededGenerator()
+    _draw(whole, engine)
+    _draw(run, Failing())
+    assert missing_samples(run, PROBLEMS, 4) == []
+    assert missing_samples(run, PROBLEMS, 4, redraw_errors=True) == [(problem, [1]) for problem in PROBLEMS]
+    run.drop_errors()
+    before = run.samples_path.read_bytes()
+    _draw(run, engine)
+    assert run.samples_path.read_bytes().startswith(before)
+    rows = [sorted(one.samples(), key=lambda row: (row.problem_id, row.sample_index)) for one in (whole, run)]
+    assert rows[0] == rows[1]
+    assert len(rows[0]) == 20

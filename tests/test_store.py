@@ -134,3 +134,33 @@ def test_an_atomic_write_that_fails_leaves_the_old_content(tmp_path: Path, monke
     with pytest.raises(OSError, match="disk full"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
+
+
+def test_errors_are_dropped_with_their_grades_and_nothing_else(tmp_path: Path) -> None:
+    run, torn = RunFolder(tmp_path / "run"), b'{"problem_id": "x'
+    failure = {"finish_reason": "error", "text": "", "token_ids": None, "n_tokens": 0, "sum_logprob": None}
+    kept = [encode(fakes.sample(0, 0, text="é\n")), encode(fakes.sample(1, 1)).replace(b'"seed":7', b'"seed": 7')]
+    run.path.mkdir()
+    run.samples_path.write_bytes(kept[0] + encode(fakes.sample(0, 1, **failure)) + kept[1] + torn)
+    for grader in ("one", "two"):
+        with Appender(run.grades_path(grader)) as grades:
+            grades.append(fakes.grade(number, index, grader=grader) for number, index in [(0, 1), (0, 0), (1, 1)])
+    assert run.has_errors()
+    run.drop_errors()
+    assert not run.has_errors()
+    assert run.samples_path.read_bytes() == b"".join(kept)
+    for grader in ("one", "two"):
+        assert [(row.problem_id, row.sample_index) for row in run.grades(grader)] == [
+            (fakes.grade(0).problem_id, 0),
+            (fakes.grade(1).problem_id, 1),
+        ]
+    assert not run.explanations_path.exists()
+
+
+def test_a_self_explanation_that_failed_is_dropped(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    with Appender(run.explanations_path) as rows:
+        rows.append([fakes.sample(0, 0), fakes.sample(0, 1, finish_reason="error")])
+    assert run.has_errors()
+    run.drop_errors()
+    assert [row.sample_index for row in run.explanations()] == [0]

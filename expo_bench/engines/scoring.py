@@ -1,8 +1,8 @@
 """Log-probabilities of given continuations under a transformers model.
 
-A prompt is computed once for all its continuations, which then run side by side over its keys and values. The language
-model head, the dearest part with a large vocabulary, sees completion positions only, a chunk at a time, and its softmax
-is in float32 whatever the model's type.
+A prompt is computed once for all its continuations. They follow it in one packed row, in which each sees the prompt and
+itself, so that nothing is padded. The language model head, the dearest part with a large vocabulary, sees the positions
+that are scored only, a chunk at a time, and its softmax is in float32 whatever the model's type.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,13 +14,19 @@ from expo_bench.engines.base import Continuation, Scored
 from expo_bench.engines.slots import causal_at_the_end
 
 _HEAD_CHUNK = 256
+_SOFTMAX_ROWS = 16
+"""On a CPU: few enough rows of the vocabulary to stay in its cache while the softmax passes over them."""
 
 
 class SharedPrompt:
     """Keys and values of one prompt, read by all continuations of it; travels as the model's keyword `slots`."""
 
     def __init__(self) -> None:
+        self.lengths: list[int] = []
+        """Of the sequences that are packed into the row of the next pass."""
         self._prompt: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.has_prompt = False
+        """Whether the next pass continues the prompt; else it is the prompt."""
 
     def attend(
         self,
@@ -31,87 +37,86 @@ class SharedPrompt:
         scale: float | None,
         window: int | None,
     ) -> torch.Tensor:
-        """Attention output (B, heads, S, D); the first pass is the prompt, every later one continues it."""
-        if layer not in self._prompt:
+        """Attention output (1, heads, S, D) of packed sequences, each of which sees the prompt and itself."""
+        if not self.has_prompt:
             self._prompt[layer] = (key, value)
-        else:
-            rows = len(key)
-            before, values_before = self._prompt[layer]
-            key = torch.cat([before.expand(rows, -1, -1, -1), key], dim=2)
-            value = torch.cat([values_before.expand(rows, -1, -1, -1), value], dim=2)
-        return causal_at_the_end(query, key, value, scale, window)
+            return causal_at_the_end(query, key, value, scale, window)
+        parts = []
+        split = (torch.split(states, self.lengths, 2) for states in (query, key, value))
+        for queries, keys, values in zip(*split, strict=True):
+            if layer in self._prompt:
+                before, values_before = self._prompt[layer]
+                keys, values = torch.cat([before, keys], dim=2), torch.cat([values_before, values], dim=2)
+            parts.append(causal_at_the_end(queries, keys, values, scale, window))
+        return torch.cat(parts, dim=2)
 
 
 @torch.inference_mode()
 def score_prompt(
-    model: Any, problem_id: str, prompt: Sequence[int], continuations: Sequence[Continuation], padded_tokens: int
+    model: Any, problem_id: str, prompt: Sequence[int], continuations: Sequence[Continuation], batch_tokens: int
 ) -> Iterator[Scored]:
-    """Yield the scores of one prompt's continuations, shorter ones first.
+    """Yield the scores of one prompt's continuations.
 
     Args:
         model: a transformers model prepared by `slots.install`.
         problem_id: handed through.
         prompt: its token ids, at least one.
         continuations: what to score; each has at least one token to score.
-        padded_tokens: tokens of a batch at most, padding included.
+        batch_tokens: tokens of the continuations in one pass at most, but for a single longer one.
     """
     before, last = list(prompt[:-1]), prompt[-1]
-    cache = None
-    if before and len(continuations) > 1:
-        cache = SharedPrompt()
+    cache = SharedPrompt()
+    if before:
         _hidden(model, [before], 0, cache)
-    for batch in _batches(continuations, padded_tokens):
-        yield from _score_batch(model, problem_id, before, last, batch, cache)
+    cache.has_prompt = True
+    for batch in _batches(continuations, batch_tokens):
+        yield from _score_batch(model, problem_id, len(before), last, batch, cache)
 
 
-def _batches(continuations: Sequence[Continuation], padded_tokens: int) -> Iterator[list[Continuation]]:
+def _batches(continuations: Sequence[Continuation], batch_tokens: int) -> Iterator[list[Continuation]]:
     batch: list[Continuation] = []
-    for one in sorted(continuations, key=lambda one: len(one.token_ids)):
-        if batch and (len(batch) + 1) * len(one.token_ids) > padded_tokens:
+    size = 0
+    for one in continuations:
+        if batch and size + len(one.token_ids) > batch_tokens:
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append(one)
+        size += len(one.token_ids)
     if batch:
         yield batch
 
 
 def _score_batch(
-    model: Any,
-    problem_id: str,
-    before: list[int],
-    last: int,
-    batch: Sequence[Continuation],
-    cache: SharedPrompt | None,
+    model: Any, problem_id: str, first: int, last: int, batch: Sequence[Continuation], cache: SharedPrompt
 ) -> Iterator[Scored]:
-    """Score continuations of one prompt: its ids `before` the last, and the `last`, which predicts the first token."""
-    longest = max(len(one.token_ids) for one in batch)
-    # a row's input is the prompt's last token and all of the continuation but its last; padding stands behind
-    rows = [[last, *one.token_ids[:-1]] + [last] * (longest - len(one.token_ids)) for one in batch]
-    if cache is None:
-        rows = [before + row for row in rows]
-        hidden = _hidden(model, rows, 0, SharedPrompt())[:, len(before) :]
-    else:
-        hidden = _hidden(model, rows, len(before), cache)
-    for row, one in enumerate(batch):
-        wanted = hidden[row, one.given : len(one.token_ids)]
-        ids = torch.tensor(one.token_ids[one.given :], device=wanted.device)
-        logprobs, entropies = token_scores(model, wanted, ids)
+    """Score continuations of one prompt, whose `last` id, at position `first`, predicts their first token."""
+    # a sequence's input is the prompt's last token and all of the continuation but its last
+    hidden = _hidden(model, [[last, *one.token_ids[:-1]] for one in batch], first, cache)
+    parts = torch.split(hidden, cache.lengths)
+    wanted = torch.cat([part[one.given :] for part, one in zip(parts, batch, strict=True)])
+    ids = [one.token_ids[one.given :] for one in batch]
+    scores = token_scores(model, wanted, torch.tensor([token for own in ids for token in own], device=wanted.device))
+    logprobs, entropies = (torch.split(whole.cpu(), [len(own) for own in ids]) for whole in scores)
+    for one, own, *arrays in zip(batch, ids, logprobs, entropies, strict=True):
         yield Scored(
             problem_id=problem_id,
             key=one.key,
-            token_ids=one.token_ids[one.given :],
-            logprobs=logprobs.cpu().numpy(),
-            entropies=entropies.cpu().numpy(),
+            token_ids=own,
+            # copies, so that a kept array does not keep the whole batch
+            logprobs=arrays[0].numpy().copy(),
+            entropies=arrays[1].numpy().copy(),
         )
 
 
 def _hidden(model: Any, rows: list[list[int]], first: int, cache: SharedPrompt) -> torch.Tensor:
-    ids = torch.tensor(rows, device=model.device)
-    positions = torch.arange(first, first + ids.shape[1], device=ids.device).expand(len(rows), -1)
+    """Last hidden states (T, H) of sequences that all begin at position `first`, one behind the other."""
+    cache.lengths = [len(row) for row in rows]
+    ids = torch.tensor([[token for row in rows for token in row]], device=model.device)
+    positions = torch.cat([torch.arange(first, first + length) for length in cache.lengths]).to(ids.device)
     out: torch.Tensor = model.base_model(
-        input_ids=ids, position_ids=positions, use_cache=False, slots=cache
+        input_ids=ids, position_ids=positions[None], use_cache=False, slots=cache
     ).last_hidden_state
-    return out
+    return out[0]
 
 
 def token_scores(model: Any, hidden: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -122,18 +127,28 @@ def token_scores(model: Any, hidden: torch.Tensor, ids: torch.Tensor) -> tuple[t
         hidden: last hidden states (T, H) at the positions that predict `ids`.
         ids: token ids (T,).
     """
-    logprobs, entropies = [], []
-    for part, wanted in zip(torch.split(hidden, _HEAD_CHUNK), torch.split(ids, _HEAD_CHUNK), strict=True):
-        scores = head(model, part).float()
-        scores -= scores.amax(-1, keepdim=True)
-        taken = scores.gather(-1, wanted[:, None])[:, 0]
-        weights = scores.exp()
-        total = weights.sum(-1)
-        # entropy = log Z - E[score], without a second copy of the vocabulary
-        mean = torch.einsum("tv,tv->t", weights, scores.clamp_(min=-1e30)) / total
-        logprobs.append(taken - total.log())
-        entropies.append(total.log() - mean)
-    return torch.cat(logprobs), torch.cat(entropies)
+    # written into, not collected: small tensors that outlive big ones leave holes too small for the next big ones
+    logprobs = torch.empty(len(ids), device=hidden.device)
+    entropies = torch.empty_like(logprobs)
+    rows = _SOFTMAX_ROWS if hidden.device.type == "cpu" else _HEAD_CHUNK
+    for first in range(0, len(ids), _HEAD_CHUNK):
+        logits = head(model, hidden[first : first + _HEAD_CHUNK])
+        for low in range(0, len(logits), rows):
+            few = logits[low : low + rows]
+            place = slice(first + low, first + low + len(few))
+            logprobs[place], entropies[place] = _softmax_scores(few, ids[place])
+    return logprobs, entropies
+
+
+def _softmax_scores(logits: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    scores = logits.float()
+    scores -= scores.amax(-1, keepdim=True)
+    taken = scores.gather(-1, ids[:, None])[:, 0]
+    weights = scores.exp()
+    total = weights.sum(-1)
+    # entropy = log Z - E[score]; a score of minus infinity has weight 0, and its product must be 0 as well
+    mean = weights.mul_(scores.clamp_(min=-1e30)).sum(-1) / total
+    return taken - total.log(), total.log() - mean
 
 
 def head(model: Any, hidden: torch.Tensor) -> torch.Tensor:

@@ -24,10 +24,14 @@ ROUNDS = 3
 BATCH_SIZES = (16, 32, 64)
 
 
+def benchmark() -> str:
+    """Return MATH-500 where EXPO_BENCH_DATA has it, else the micro world."""
+    return "math500" if os.environ.get("EXPO_BENCH_DATA") else "micro"
+
+
 def requests() -> list[Request]:
-    """Return the prompts: MATH-500 where EXPO_BENCH_DATA has it, else the micro world's with a longer text."""
-    name = "math500" if os.environ.get("EXPO_BENCH_DATA") else "micro"
-    chosen = problems.load(name).problems[:16]
+    """Return the prompts."""
+    chosen = problems.load(benchmark()).problems[:16]
     return [
         Request(
             problem_id=problem.problem_id,

@@ -1,0 +1,232 @@
+"""`expo-bench train`."""
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from expo_bench.errors import UserError
+from expo_bench.options import terminated
+
+if TYPE_CHECKING:
+    from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.trainers.recipe import Recipe
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="YAML file; see train/configs/.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Any key of the recipe, for instance expo.beta=0."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Training folder. [default: a name under results/]")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the resolved recipe, what a step draws and a memory estimate; stop."),
+    ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that --dry-run reckons with. [default: those of the launcher, or 1]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as one JSON object.")] = False,
+) -> None:
+    """Train a policy by a RECIPE: GRPO, ExP-GRPO, ExP-DPO and their baselines.
+
+    The same command again goes on where a run was stopped. On several devices: accelerate launch -m expo_bench.cli
+    train RECIPE.
+    """
+    from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.trainers.training import load_recipe
+
+    _quiet()
+    if dry_run:
+        # before the hub's library is imported: a plan asks nobody
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    n_processes = processes or launched if dry_run else launched
+    try:
+        chosen = load_recipe(recipe, {}, overrides or [])
+        folder = TrainingFolder(out or Path("results") / run_name(recipe, chosen))
+        described = describe(chosen, folder, n_processes, with_problems=dry_run)
+    except UserError:
+        _only_first_process(2, of_node=True)
+        raise
+    if dry_run:
+        _only_first_process(0)
+        typer.echo(json.dumps(described) if as_json else text_of(described))
+        return
+    _run(chosen, folder, as_json)
+
+
+def run_name(file: Path, recipe: "Recipe") -> str:
+    """Return a name that the same command finds again: the recipe's file, method, and a digest of all settings."""
+    from expo_bench.trainers.training import recipe_yaml
+
+    digest = hashlib.sha256(recipe_yaml(recipe).encode()).hexdigest()[:8]
+    slug = "".join(
+        letter if letter.isalnum() or letter in "+._-" else "-" for letter in f"{file.stem}--{recipe.method}"
+    )
+    return f"{slug[:80]}--{digest}"
+
+
+def _quiet() -> None:
+    """Leave out what other libraries say about versions and devices that concern nobody here."""
+    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+    # TRL imports vLLM wherever it is installed
+    logging.getLogger("vllm").setLevel(logging.ERROR)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
+
+
+def _only_first_process(code: int, *, of_node: bool = False) -> None:
+    """End a process that is not the first, or not the first of its machine: that one speaks for all."""
+    if int(os.environ.get("LOCAL_RANK" if of_node else "RANK", "0")) > 0:
+        raise typer.Exit(code)
+
+
+def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, with_problems: bool) -> dict[str, Any]:
+    """Return the resolved recipe, TRL's arguments, work and memory; bad input shows here, before anything is loaded.
+
+    Raises:
+        UserError: a key that TRL does not know, numbers that do not divide, no such model.
+    """
+    from dataclasses import asdict
+
+    import torch
+    import yaml
+
+    from expo_bench.trainers.estimate import memory, model_size, work
+    from expo_bench.trainers.training import recipe_yaml
+
+    trl = _trl_arguments(recipe, folder, n_processes)
+    # who asks for vLLM means to train on GPUs, wherever the question is put
+    on_gpu = torch.cuda.is_available() or recipe.sampler == "vllm"
+    done, size = work(recipe, trl, n_processes), model_size(recipe)
+    return {
+        "folder": str(folder.path),
+        "recipe": yaml.safe_load(recipe_yaml(recipe)),
+        "trl": trl,
+        "problems": _problems(recipe) if with_problems else None,
+        "work": asdict(done),
+        "policy": asdict(size),
+        "device": "GPU" if on_gpu else "CPU",
+        "memory": memory(recipe, size, done, on_gpu=on_gpu),
+    }
+
+
+def _trl_arguments(recipe: "Recipe", folder: "TrainingFolder", n_processes: int) -> dict[str, Any]:
+    from expo_bench.trainers.arguments import grpo_arguments, make_config
+    from expo_bench.trainers.recipe import ONLINE, PREFERENCE
+
+    try:
+        import trl
+
+        if recipe.method in ONLINE:
+            config, arguments = trl.GRPOConfig, grpo_arguments(recipe, folder, n_processes)
+        else:
+            from expo_bench.trainers.learning import round_arguments
+
+            config = trl.DPOConfig if recipe.method in PREFERENCE else trl.SFTConfig
+            arguments = round_arguments(recipe, 0, folder, n_processes)
+        make_config(config, arguments)
+    except ImportError as error:
+        raise UserError(f"training needs more packages ({error}): pip install 'expo-bench[train]'") from error
+    return arguments
+
+
+def _problems(recipe: "Recipe") -> str:
+    from expo_bench.trainers.data import training_problems
+
+    try:
+        loaded = training_problems(recipe)
+    except UserError as error:
+        return f"not loaded, {str(error).partition(';')[0]}"
+    notes = "".join(f"; {warning}" for warning in loaded.warnings)
+    return f"{len(loaded.problems)} of {recipe.benchmark} ({recipe.split}){notes}"
+
+
+def text_of(found: dict[str, Any]) -> str:
+    """Return what --dry-run prints: the recipe as YAML, the rest as its comments, and the folder in the last line."""
+    import yaml
+
+    done, size, parts = found["work"], found["policy"], found["memory"]
+    drawn = f"{done['own']:,} own rollouts, {done['explanations']:,} self-explanations, {done['tokens']:,} tokens"
+    known = (
+        "unknown" if size["parameters"] is None else f"{size['parameters']:,}, {size['trainable']:,} of them trained"
+    )
+    lines = [
+        *(f"trl.{key}: {value}" for key, value in found["trl"].items()),
+        f"problems: {found['problems']}",
+        f"a {done['period']}, at most: {drawn}",
+        f"the run, at most: {done['periods'] * done['tokens']:,} tokens in {done['periods']:,} {done['period']}s",
+        f"forward passes: {done['passes_per_step']} a step on each of {done['processes']} devices, "
+        f"{done['sequences_per_pass']} sequences each",
+        f"checkpoints: after step {', '.join(map(str, done['checkpoints']))}",
+        f"parameters: {known} (from {size['known_from']})",
+        f"memory of a {found['device']}, roughly: {_memory_text(parts)}",
+    ]
+    if done["processes"] > 1:
+        lines.append(f"the same under ZeRO-3 or FSDP: {_memory_text(_sharded(parts, done['processes']))}")
+    comments = "".join(f"# {line}\n" for line in lines)
+    return f"{yaml.safe_dump(found['recipe'], sort_keys=False, allow_unicode=True)}{comments}{found['folder']}"
+
+
+def _sharded(parts: dict[str, int | None], n_processes: int) -> dict[str, int | None]:
+    from expo_bench.trainers.estimate import sharded
+
+    return sharded(parts, n_processes)
+
+
+def _memory_text(parts: dict[str, int | None]) -> str:
+    return ", ".join(f"{name} {_in_units(size)}" for name, size in parts.items() if size != 0)
+
+
+def _in_units(size: int | None) -> str:
+    if size is None:
+        return "unknown"
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
+    from expo_bench.engines.vllm import _standard_output_to_error
+    from expo_bench.progress import TerminalProgress
+    from expo_bench.trainers.training import train as run_training
+
+    signal.signal(signal.SIGTERM, terminated)
+    is_first = int(os.environ.get("RANK", "0")) == 0
+    if not is_first:
+        logging.getLogger("expo_bench").setLevel(logging.ERROR)
+    try:
+        with TerminalProgress() if is_first else nullcontext(_Silent()) as progress, _standard_output_to_error():
+            progress.note(f"{recipe.method} of {recipe.model}, {recipe.steps} steps, in {folder.path}")
+            record = run_training(recipe, folder, progress)
+    except KeyboardInterrupt:
+        _only_first_process(130)
+        typer.echo("\nstopped; what was done is saved. The same command goes on with it", err=True)
+        raise typer.Exit(130) from None
+    except UserError:
+        _only_first_process(2, of_node=True)
+        raise
+    _only_first_process(0)
+    typer.echo(json.dumps({"folder": str(folder.path), **record}) if as_json else str(folder.path))
+
+
+class _Silent:
+    """The progress of all processes but the first."""
+
+    def note(self, text: str) -> None:
+        """Say nothing."""
+
+    def start(self, stage: str, total: int, done: int) -> Callable[[int], None]:
+        """Count nothing."""
+        return lambda n_tokens: None
