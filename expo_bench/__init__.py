@@ -8,7 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expo_bench.answers import Attempt, Judge, Verdict, extract, judge_many
+    from expo_bench import two_property
+    from expo_bench.answers import GRADER, Attempt, Judge, Verdict, extract, judge_many
+    from expo_bench.chains import before_answer
     from expo_bench.config import CandidatesConfig, EvalConfig, load_candidates_config, load_config
     from expo_bench.engines.base import Completion, Generator, Request, SamplingParams
     from expo_bench.engines.choosing import open_engine
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from expo_bench.measuring import Policy, make_candidates, measure
     from expo_bench.planning import plan
     from expo_bench.problems import BENCHMARKS, load, select
-    from expo_bench.reporting import report
+    from expo_bench.progress import TerminalProgress
+    from expo_bench.reporting import likelihood_figures, report
     from expo_bench.rows import (
         Candidate,
         Grade,
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
     from expo_bench.trainers.training import load_recipe, train
 
 _MODULES = {
-    "answers": ("Attempt", "Judge", "Verdict", "extract", "judge_many"),
+    "answers": ("GRADER", "Attempt", "Judge", "Verdict", "extract", "judge_many"),
     "chains": ("before_answer",),
     "config": ("CandidatesConfig", "EvalConfig", "load_candidates_config", "load_config"),
     "engines.base": ("Completion", "Generator", "Request", "SamplingParams"),
@@ -47,7 +50,8 @@ _MODULES = {
     "measuring": ("Policy", "make_candidates", "measure"),
     "planning": ("plan",),
     "problems": ("BENCHMARKS", "load", "select"),
-    "reporting": ("report",),
+    "progress": ("TerminalProgress",),
+    "reporting": ("likelihood_figures", "report"),
     "rows": (
         "Candidate",
         "Grade",
@@ -91,8 +95,10 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "SamplingParams",
     "open_engine",
     # grading
+    "GRADER",
     "Attempt",
     "Judge",
+    "before_answer",
     "Verdict",
     "extract",
     "judge_many",
@@ -100,6 +106,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "CandidatesConfig",
     "EvalConfig",
     "Policy",
+    "TerminalProgress",
     "UserError",
     "evaluate",
     "load_candidates_config",
@@ -107,7 +114,10 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "make_candidates",
     "measure",
     "plan",
+    # results
+    "likelihood_figures",
     "report",
+    "two_property",
     # training
     "Recipe",
     "Study",
@@ -122,6 +132,8 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
 
 
 def __getattr__(name: str) -> Any:
+    if name == "two_property":
+        return import_module("expo_bench.two_property")
     if name not in _HOME:
         raise AttributeError(f"module 'expo_bench' has no attribute {name!r}")
     return getattr(import_module(f"expo_bench.{_HOME[name]}"), name)

@@ -101,7 +101,14 @@ def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float, draws: in
 
 
 def bootstrap_interval(values: Floats, draws: int, seed: int) -> tuple[float, float]:
-    """Return the 95% interval of the mean of values (seeds S, problems P), both resampled with replacement."""
+    """Return the 95% interval of the mean of values (seeds S, problems P), both resampled with replacement.
+
+    Where all values are 0, or all 1, resampling sees no spread: the far end is then that of Clopper and Pearson for P
+    problems (1 - 0.025 ** (1 / P) for 0), as if the seeds told nothing more.
+    """
+    if (values == values.flat[0]).all() and values.flat[0] in (0.0, 1.0):
+        most = float(1 - 0.025 ** (1 / values.shape[1]))
+        return (0.0, most) if values.flat[0] == 0 else (1 - most, 1.0)
     rng = np.random.default_rng(seed)
     n_seeds, n_problems = values.shape
     seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws) / n_seeds

@@ -6,6 +6,18 @@ from typing import Any
 
 from expo_bench.reports import drawings, excerpts
 from expo_bench.reports.canvas import Drawing
+from expo_bench.reports.heat import read_heat, step_labels
+from expo_bench.reports.likelihood_figures import draw_chains
+from expo_bench.reports.likelihood_views import (
+    ChainsView,
+    chain_facts,
+    filter_table,
+    lead,
+    property_table,
+    read_chains,
+    run_view,
+    title,
+)
 from expo_bench.reports.pages import render, trusted
 from expo_bench.reports.result_tables import (
     metrics_table,
@@ -25,18 +37,36 @@ from expo_bench.store import RunFolder, write_atomically
 def report(runs: Sequence[RunFolder], out: Path, *, grader: str) -> Path:
     """Write the report of one run, or of several side by side, and its figures in the folder `figures` beside it.
 
-    The page depends on the run folders alone: the same folders give the same bytes.
+    Runs whose candidates were scored have a section each; evaluations are compared. The page depends on the run
+    folders alone, and on the tokenizer that decodes a scored run's tokens: the same give the same bytes.
 
     Raises:
-        UserError: there is no run, or a run has no metrics of this grader.
+        UserError: there is no run, or one has neither metrics of this grader nor scored candidates.
     """
-    views = read_runs(runs, grader)
-    drawn = drawings.draw(views)
-    page = render("report.html.j2", _context(views, drawn, grader))
-    for drawing in drawn:
+    scored = [run for run in runs if _has_chains(run)]
+    evaluated = [run for run in runs if run not in scored or run.metrics_path.is_file()]
+    chained = [(view, draw_chains(view)) for view in read_chains(scored)]
+    views = read_runs(evaluated, grader) if evaluated or not chained else []
+    drawn = drawings.draw(views) if views else []
+    sections = [_chains_context(view, own, named=len(runs) > 1) for view, own in chained]
+    if views:
+        page = render("report.html.j2", {**_context(views, drawn, grader), "chained": sections})
+    else:
+        page = render("candidates.html.j2", _candidates_context([view for view, _ in chained], sections))
+    for drawing in [*drawn, *(one for _, own in chained for one in own)]:
         write_atomically(out.parent / "figures" / f"{drawing.name}.svg", standalone(drawing.wide))
     write_atomically(out, page)
     return out
+
+
+def likelihood_figures(run: RunFolder) -> list[Drawing]:
+    """Return the figures of a run with scored candidates; a notebook shows each.
+
+    Raises:
+        UserError: the run has no scored candidates.
+    """
+    [view] = read_chains([run])
+    return draw_chains(view)
 
 
 def table(metrics: Sequence[Metric], *, title: str) -> TerminalTable:
@@ -47,10 +77,7 @@ def table(metrics: Sequence[Metric], *, title: str) -> TerminalTable:
 def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> dict[str, Any]:
     several = len(runs) > 1
     chosen = excerpts.draw([run.folder for run in runs], grader)
-    figures = {
-        drawing.name: {"caption": drawing.caption, "wide": trusted(drawing.wide), "narrow": trusted(drawing.narrow)}
-        for drawing in drawn
-    }
+    figures = _figures(drawn)
     return {
         "title": _title(runs),
         "date": date_text(max(run.manifest.started for run in runs)),
@@ -67,6 +94,52 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
         "drawn": excerpts.describe(chosen),
         "benchmarks": sorted({read.problem.benchmark for read in chosen}),
         "levels": sorted({read.problem.level for read in chosen if read.problem.level is not None}),
+        "manifests": [{"title": run.name, "groups": manifest_groups(run)} for run in runs],
+    }
+
+
+def _has_chains(run: RunFolder) -> bool:
+    return run.likelihood_metrics_path.is_file() or (run.candidates_path.is_file() and not run.metrics_path.is_file())
+
+
+def _figures(drawn: Sequence[Drawing], prefix: str = "") -> dict[str, dict[str, str]]:
+    return {
+        drawing.name.removeprefix(prefix): {
+            "caption": drawing.caption,
+            "wide": trusted(drawing.wide),
+            "narrow": trusted(drawing.narrow),
+        }
+        for drawing in drawn
+    }
+
+
+def _chains_context(view: ChainsView, drawn: Sequence[Drawing], *, named: bool) -> dict[str, Any]:
+    # the main policy's table is open, the others are folded below it
+    policies = [view.main, *(policy for policy in view.policies if policy != view.main)]
+    figures = _figures(drawn, view.prefix)
+    return {
+        "prefix": view.prefix,
+        "name": view.name,
+        "named": named,
+        "lead": lead(view),
+        "facts": chain_facts(view),
+        "tables": [property_table(view, policy) for policy in policies],
+        "filters": filter_table(view),
+        "figures": {name: figures.get(name) for name in ("likelihood_by_source", "two_properties", "drift")},
+        "heat": read_heat(view),
+        "heat_steps": step_labels(),
+    }
+
+
+def _candidates_context(views: Sequence[ChainsView], sections: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    runs = [run_view(view) for view in views]
+    several = len(views) > 1
+    return {
+        "title": f"Candidates of {len(views)} runs" if several else title(views[0]),
+        "date": date_text(max(view.manifest.started for view in views)),
+        "lead": "Each run by itself." if several else lead(views[0]),
+        "notes": [note for run in runs for note in notes([run])],
+        "chained": sections,
         "manifests": [{"title": run.name, "groups": manifest_groups(run)} for run in runs],
     }
 

@@ -32,6 +32,7 @@ def study(
     from expo_bench.progress import TerminalProgress
     from expo_bench.store import write_atomically
     from expo_bench.studies import load_study, runs, train_all
+    from expo_bench.study_report import study_report
 
     path = out or Path("results") / file.stem
     chosen = load_study(file)
@@ -45,12 +46,15 @@ def study(
     except KeyboardInterrupt:
         typer.echo("\nstopped; what was done is saved. The same command goes on with it", err=True)
         raise typer.Exit(130) from None
-    points = learning_curves(runs(chosen, path))
+    finished = [run for run in runs(chosen, path) if run.done]
+    points = learning_curves(finished)
     write_atomically(path / "curves.json", _as_json(points))
+    page = study_report(finished, points, path / "report.html", file.stem)
     if as_json:
         typer.echo(json.dumps({"study": str(path), "curves": json.loads(_as_json(points)), "failed": failed}))
     else:
         _print_last(points)
+        typer.echo(f"report: {page}", err=True)
         typer.echo(str(path))
     if failed:
         raise UserError(f"{len(failed)} runs failed, the first: {failed[0]}; the same command tries them again")

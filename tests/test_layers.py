@@ -42,7 +42,7 @@ LAYERS = [
     },
     {"planning", "evaluation", "measuring"},
     {"trainers"},
-    {"studies", "learning_curves"},
+    {"studies", "learning_curves", "study_report"},
     {"progress", "options", "cli", "likelihood_commands", "train_command", "study_command"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

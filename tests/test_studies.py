@@ -58,6 +58,12 @@ def test_interval_covers_problems_and_seeds():
     assert (low, high) == (pytest.approx(0.402, abs=0.012), pytest.approx(0.598, abs=0.012))
 
 
+def test_interval_of_nothing_solved_is_not_empty():
+    # scipy.stats.binomtest(0, 40).proportion_ci(method="exact").high
+    assert bootstrap_interval(np.zeros((3, 40)), 100, 0) == (0.0, pytest.approx(0.08810, abs=1e-5))
+    assert bootstrap_interval(np.ones((3, 40)), 100, 0) == (pytest.approx(0.91190, abs=1e-5), 1.0)
+
+
 def test_a_study_from_its_file_to_its_curves(tmp_path):
     file = tmp_path / "tiny.yaml"
     arms = {"grpo": {"method": "grpo"}, "expo": {"method": "expo_grpo"}}
@@ -75,6 +81,8 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
     tokens = json.loads((out / "grpo/seed-0/training.json").read_text())["generated_tokens"]["own"]
     assert first["generated_tokens"] == tokens
     assert all(run.done for run in runs(load_study(file), out))
+    page = (out / "report.html").read_text()
+    assert "In the end" in page and "method: expo_grpo" in page and (out / "figures/learning_curves_1.svg").is_file()
     # another recipe in the same folder is refused, and nothing is written over
     run = runs(load_study(file), out)[0]
     file.write_text(yaml.safe_dump({"seeds": [0], "shared": {**SHARED, "steps": 3}, "arms": arms}))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from expo_bench.reports.svg import N_SERIES, colour, to_svg
+from expo_bench.reports.svg import N_SERIES, colour, standalone, to_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +21,10 @@ class Drawing:
     caption: str
     wide: str
     narrow: str
+
+    def _repr_svg_(self) -> str:
+        """Show it in a notebook."""
+        return standalone(self.wide)
 
 
 def draw_twice(name: str, title: str, caption: str, draw: Callable[[int], "Figure"]) -> Drawing:

@@ -43,7 +43,7 @@ class MetricTable:
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         metrics = list(metrics)
-        subsets = {name: _read_subset(name) for name in dict.fromkeys(metric.subset for metric in metrics)}
+        subsets = {name: read_subset(name) for name in dict.fromkeys(metric.subset for metric in metrics)}
         self.benchmarks = sorted({subset.benchmark for subset in subsets.values() if subset.benchmark is not None})
         if len(self.benchmarks) == 1:
             # with one benchmark its levels are named without it; with several, as these
@@ -93,7 +93,8 @@ def outline(tables: Sequence[MetricTable]) -> list[tuple[Subset, int]]:
     return rows
 
 
-def _read_subset(name: str) -> Subset:
+def read_subset(name: str) -> Subset:
+    """Return what a name like "benchmark=math500,level=5" means; all problems for any other name."""
     found = None if name == "all" else _SUBSET.fullmatch(name)
     return ALL if found is None else Subset(*found.groups())
 

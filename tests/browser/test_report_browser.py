@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from expo_bench.reporting import report
+from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -38,7 +39,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         make_run(folder / str(seed), seed=seed, engine=engine, benchmarks=("math500", "aime24"), n_problems=20)
         for seed, engine in enumerate(("transformers", "vllm", "server"))
     ]
+    chains = make_chains_run(
+        folder / "chains",
+        byte_tokenizer(folder / "tokenizer"),
+        policies=(HOSTILE[0], HOSTILE[9]),
+        texts=[HOSTILE[9], HOSTILE[1], *HOSTILE],
+        n_problems=12,
+        benchmark=HOSTILE[2],
+    )
     return {
+        "chains": report([chains], folder / "chains.html", grader=GRADER),
         "hostile": report([hostile], folder / "hostile.html", grader=GRADER),
         "several": report([*runs, hostile], folder / "several.html", grader=GRADER),
     }
@@ -66,18 +76,27 @@ def dom(address: str, profile: Path, *options: str) -> str:
 
 
 @pytest.mark.parametrize("guarded", [True, False], ids=["as it is", "without its policy"])
-def test_no_foreign_script_runs(pages: dict[str, Path], tmp_path: Path, guarded: bool) -> None:
-    source = pages["hostile"].read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("name", "titled", "ran"),
+    [
+        ("hostile", "<title>script&gt; on math500</title>", "20 of 20 problems"),
+        ("chains", "<title>Candidates of script&gt; on &lt;svg/onload=", ""),
+    ],
+)
+def test_no_foreign_script_runs(
+    pages: dict[str, Path], tmp_path: Path, guarded: bool, name: str, titled: str, ran: str
+) -> None:
+    source = pages[name].read_text(encoding="utf-8")
     page = tmp_path / "page.html"
     page.write_text(source if guarded else re.sub(r"<meta http-equiv[^>]*>", "", source, count=1), encoding="utf-8")
     found = dom(page.as_uri(), tmp_path / "profile")
-    assert "<title>script&gt; on math500</title>" in found
-    assert "20 of 20 problems" in found, "the page's own script did not run"
+    assert titled in found
+    assert ran in found, "the page's own script did not run"
     assert not re.search(r"<(img|iframe|object|embed)\b", found)
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", ["hostile", "several"])
+@pytest.mark.parametrize("name", ["hostile", "several", "chains"])
 def test_page_is_never_wider_than_its_window(pages: dict[str, Path], tmp_path: Path, name: str, width: int) -> None:
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width=width, page=pages[name].as_uri()), encoding="utf-8")

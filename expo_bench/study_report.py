@@ -1,0 +1,115 @@
+"""The page of a study: learning curves by arm, where rewards vanish, and what each arm solves in the end."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from expo_bench.learning_curves import Point
+from expo_bench.reports.canvas import Drawing
+from expo_bench.reports.figures import Estimate
+from expo_bench.reports.learning_figures import Curve, CurvePanel, learning_curves
+from expo_bench.reports.pages import render, trusted
+from expo_bench.reports.svg import standalone
+from expo_bench.store import write_atomically
+from expo_bench.studies import Run
+
+MOST_ARMS = 6
+"""Curves of a figure that are still told apart; more make a second figure, which repeats the first arm."""
+
+
+def study_report(runs: Sequence[Run], points: Sequence[Point], out: Path, title: str) -> Path:
+    """Write the page and its figures, in the folder `figures` beside it; both depend on the points alone."""
+    drawn = _drawings(points)
+    for drawing in drawn:
+        write_atomically(out.parent / "figures" / f"{drawing.name}.svg", standalone(drawing.wide))
+    context = {
+        "title": title,
+        "lead": _lead(points),
+        "figures": [
+            {"caption": one.caption, "wide": trusted(one.wide), "narrow": trusted(one.narrow)} for one in drawn
+        ],
+        "table_data": _table(points),
+        "recipes": _recipes(runs),
+    }
+    write_atomically(out, render("study.html.j2", context))
+    return out
+
+
+def _arms(points: Sequence[Point]) -> list[str]:
+    return list(dict.fromkeys(point.arm for point in points))
+
+
+def _drawings(points: Sequence[Point]) -> list[Drawing]:
+    first, *rest = _arms(points)
+    groups = [[first, *rest[: MOST_ARMS - 1]]]
+    groups += [[first, *rest[at : at + MOST_ARMS - 1]] for at in range(MOST_ARMS - 1, len(rest), MOST_ARMS - 1)]
+    caption = "Share of held-out problems that are solved, 95% bands over problems and seeds; thin lines are the seeds."
+    return [
+        learning_curves(f"learning_curves_{number}", "learning curves", _panels(points, arms), caption)
+        for number, arms in enumerate(groups, start=1)
+    ]
+
+
+def _panels(points: Sequence[Point], arms: Sequence[str]) -> list[CurvePanel]:
+    panels = []
+    for metric in ("pass@1", "pass@8"):
+        curves = []
+        for arm in arms:
+            listed = [one for one in points if (one.arm, one.metric, one.level) == (arm, metric, None)]
+            estimates = {one.step: Estimate(one.value, one.ci_low or 0.0, one.ci_high or 0.0) for one in listed}
+            n_seeds = min((len(one.per_seed) for one in listed), default=0)
+            seeds = tuple({one.step: one.per_seed[seed] for one in listed} for seed in range(n_seeds))
+            if estimates:
+                curves.append(Curve(arm=arm, points=estimates, seeds=seeds))
+        if curves:
+            panels.append(CurvePanel(title=metric, curves=tuple(curves)))
+    return panels
+
+
+def _last(points: Sequence[Point], arm: str) -> dict[str, Point]:
+    step = max(point.step for point in points if point.arm == arm)
+    return {one.metric: one for one in points if (one.arm, one.step, one.level) == (arm, step, None)}
+
+
+def _table(points: Sequence[Point]) -> dict[str, Any]:
+    rows = []
+    for arm in sorted(_arms(points), key=lambda arm: -_last(points, arm)["pass@1"].value):
+        last = _last(points, arm)
+        one, wrong = last["pass@1"], last.get("groups all wrong")
+        seeds = {"text": ", ".join(f"{100 * value:.1f}" for value in one.per_seed), "interval": ""}
+        shares = {"text": "–" if wrong is None else f"{100 * wrong.value:.0f}", "interval": ""}
+        tokens = {"text": f"{one.generated_tokens:,.0f}", "interval": ""}
+        cells = [_cell(one), seeds, _cell(last.get("pass@8")), shares, tokens]
+        rows.append({"label": arm, "depth": 1, "series": None, "cells": cells})
+    caption = (
+        "Percent of held-out problems after the last step, mean of the seeds, with the 95% interval over both. "
+        "All wrong: training groups without a right rollout since the checkpoint before. Tokens: generated in training."
+    )
+    head = ["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"]
+    return {"caption": caption, "head": head, "wordy": False, "rows": rows}
+
+
+def _cell(point: Point | None) -> dict[str, str]:
+    if point is None:
+        return {"text": "–", "interval": ""}
+    low, high = 100 * (point.ci_low or 0.0), 100 * (point.ci_high or 0.0)
+    return {"text": f"{100 * point.value:.1f}", "interval": f"{low:.1f}…{high:.1f}"}
+
+
+def _lead(points: Sequence[Point]) -> str:
+    """Say what is solved before training, and by the best arms after it."""
+    before = next(point for point in points if point.metric == "pass@1" and point.step == 0 and point.level is None)
+    ends = sorted((_last(points, arm)["pass@1"] for arm in _arms(points)), key=lambda point: -point.value)
+    after = "; ".join(f"{100 * point.value:.1f}% with {point.arm}" for point in ends[:4])
+    return f"Before training {100 * before.value:.1f}% of samples are correct. After {ends[0].step} steps: {after}."
+
+
+def _recipes(runs: Sequence[Run]) -> list[dict[str, str]]:
+    firsts: dict[str, Run] = {}
+    for run in runs:
+        firsts.setdefault(run.arm, run)
+    return [
+        {"arm": arm, "text": run.folder.recipe_path.read_text(encoding="utf-8")}
+        for arm, run in firsts.items()
+        if run.folder.recipe_path.is_file()
+    ]
