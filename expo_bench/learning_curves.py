@@ -5,6 +5,7 @@ replacement, and averages what they share. With few seeds it is too narrow rathe
 values stand beside it.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from expo_bench.errors import UserError
 from expo_bench.store import RunFolder
 from expo_bench.studies import Run
 from expo_bench.trainers.ledger import zero_reward
+from expo_bench.trainers.recipe import ONLINE
 
 Floats = NDArray[np.float64]
 
@@ -129,7 +131,12 @@ def _counts(folder: RunFolder) -> dict[str, tuple[int, int]]:
 
 
 def _tokens_by_step(run: Run) -> dict[int, int]:
+    """Return the tokens that were generated for each step; methods in rounds generate for a round's first step."""
     by_step: dict[int, int] = {}
+    if run.recipe.method not in ONLINE:
+        rounds = json.loads(run.folder.record_path.read_bytes())["rounds"]
+        length = run.recipe.steps // run.recipe.rounds
+        return {number * length: sum(one["generated_tokens"].values()) for number, one in enumerate(rounds)}
     for row in run.folder.rollouts():
         if row.source != "expert":
             by_step[row.step] = by_step.get(row.step, 0) + row.n_tokens

@@ -99,7 +99,7 @@ def likelihood(
     models: Annotated[
         list[str], typer.Option("-m", "--model", help="A policy to score under; may be given again, as NAME@REVISION.")
     ],
-    engine: Annotated[str, typer.Option(help="auto or transformers.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, transformers or vllm.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
@@ -119,7 +119,13 @@ def likelihood(
     for model in models:
         name, _, revision = (model, "", "") if Path(model).exists() or "://" in model else model.partition("@")
         policies.append(
-            Policy(model=name, engine=engine, revision=revision or None, dtype=dtype, options={"device": device})
+            Policy(
+                model=name,
+                engine=engine,
+                revision=revision or None,
+                dtype=dtype,
+                options={} if device == "auto" else {"device": device},
+            )
         )
     try:
         with TerminalProgress() as progress:

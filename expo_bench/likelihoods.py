@@ -5,9 +5,11 @@ A problem's prompt is given to the engine once, followed by all that is scored a
 their own answer and then the slot `\boxed{gold}`, and the slot alone.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
 from expo_bench.errors import UserError
 from expo_bench.prompts import Prompt
 from expo_bench.rows import TOKEN_QUANTILES, Candidate, Likelihood, Problem
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import Appender, RunFolder, write_atomically
 from expo_bench.token_arrays import TokenArrays, write_part
 
 SAMPLED = "the ids that the policy sampled"
@@ -49,9 +51,21 @@ class _Job:
 
 
 def missing_likelihoods(run: RunFolder, policy: str) -> int:
-    """Return how many candidates have no likelihood under the policy yet."""
+    """Return how many candidates are still to be scored: without a likelihood under the policy, and not `unscored`."""
     done = {(row.problem_id, row.candidate_id) for row in run.likelihoods(policy)}
+    done |= {(problem, name) for problem, reasons in unscored(run, policy).items() for name in reasons}
     return sum((row.problem_id, row.candidate_id) not in done for row in run.candidates())
+
+
+def unscored(run: RunFolder, policy: str) -> dict[str, dict[str, str]]:
+    """Return why candidates cannot be scored under the policy: problem id -> candidate id -> reason."""
+    path = _unscored_path(run, policy)
+    found: dict[str, dict[str, str]] = json.loads(path.read_bytes()) if path.is_file() else {}
+    return found
+
+
+def _unscored_path(run: RunFolder, policy: str) -> Path:
+    return run.likelihoods_folder(policy) / "unscored.json"
 
 
 def likelihoods(
@@ -72,30 +86,39 @@ def likelihoods(
         on_row: called for each new row, after it is written.
 
     Raises:
-        UserError: there are no candidates, or one does not fit the model's context.
+        UserError: there are no candidates.
+
+    A candidate that the engine cannot score gets no row; `unscored` tells it and the reason.
     """
+    failures = unscored(run, policy)
     before: dict[str, dict[str, float]] = {}
     for row in run.likelihoods(policy):
         before.setdefault(row.problem_id, {})[row.candidate_id] = row.mean_logprob
+    skipped = {problem: {*before.get(problem, ()), *failures.get(problem, ())} for problem in {*before, *failures}}
     with Appender(run.likelihoods_path(policy)) as written:
-        for chunk in _chunks(_jobs(run, engine, policy, prompt, before)):
+        for chunk in _chunks(_jobs(run, engine, policy, prompt, skipped)):
             rows, arrays = [], []
             for job, scores in _scored(engine, chunk):
-                known = before.get(job.problem_id, {})
-                rows += _rows(job, scores, known, policy)
-                arrays += [_arrays(scores[name], name) for name in job.rules]
+                if reasons := _failures(job, scores):
+                    failures.setdefault(job.problem_id, {}).update(reasons)
+                done = [name for name in job.rules if name not in reasons]
+                rows += _rows(job, scores, done, before.get(job.problem_id, {}), policy)
+                arrays += [_arrays(scores[name], name) for name in done]
             # the arrays first: a row says that its arrays are there
-            write_part(run.likelihoods_folder(policy), arrays)
+            if arrays:
+                write_part(run.likelihoods_folder(policy), arrays)
             written.append(rows)
+            if failures:
+                write_atomically(_unscored_path(run, policy), json.dumps(failures, indent=1))
             if on_row:
                 for row in rows:
                     on_row(row)
 
 
 def _jobs(
-    run: RunFolder, engine: Scorer, policy: str, prompt: Prompt, before: Mapping[str, Mapping[str, float]]
+    run: RunFolder, engine: Scorer, policy: str, prompt: Prompt, skipped: Mapping[str, set[str]]
 ) -> Iterator[_Job]:
-    """Yield what is to be scored of each problem; `before` tells what has been: problem -> candidate -> mean."""
+    """Yield what is to be scored of each problem; `skipped` tells what is not: problem -> candidates."""
     by_problem: dict[str, list[Candidate]] = {}
     for candidate in run.candidates():
         by_problem.setdefault(candidate.problem_id, []).append(candidate)
@@ -104,7 +127,7 @@ def _jobs(
     trusted = _trusted_policies([one for listed in by_problem.values() for one in listed], engine, policy)
     for problem in run.problems():
         listed = by_problem.get(problem.problem_id, [])
-        wanted = [one for one in listed if one.candidate_id not in before.get(problem.problem_id, {})]
+        wanted = [one for one in listed if one.candidate_id not in skipped.get(problem.problem_id, ())]
         if wanted:
             own = frozenset(one.candidate_id for one in listed if one.source in ("own_correct", "own_incorrect"))
             yield _job(problem, wanted, own, engine, prompt, trusted)
@@ -183,11 +206,24 @@ def _scored(engine: Scorer, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[s
             yield by_id[scored.problem_id], scores.pop(scored.problem_id)
 
 
-def _rows(job: _Job, scores: Mapping[str, Scored], known: Mapping[str, float], policy: str) -> list[Likelihood]:
-    means = {**known, **{name: float(scores[name].logprobs.mean(dtype=np.float64)) for name in job.rules}}
+def _failures(job: _Job, scores: Mapping[str, Scored]) -> dict[str, str]:
+    """Return why candidates were not scored: a chain, the slot after it, or the slot alone could not be."""
+    reasons = {}
+    for name in job.rules:
+        needed = (scores[name], scores[f"{name}/{_SLOT}"], scores[_SLOT])
+        if error := next((one.error for one in needed if one.error), None):
+            reasons[name] = error
+    return reasons
+
+
+def _rows(
+    job: _Job, scores: Mapping[str, Scored], done: Sequence[str], known: Mapping[str, float], policy: str
+) -> list[Likelihood]:
+    means = {**known, **{name: float(scores[name].logprobs.mean(dtype=np.float64)) for name in done}}
     without = scores[_SLOT].logprobs
     rows = []
-    for name, rule in job.rules.items():
+    for name in done:
+        entropies = scores[name].entropies
         logprobs = scores[name].logprobs.astype(np.float64)
         within = scores[f"{name}/{_SLOT}"].logprobs
         rivals = [means[other] for other in job.own if other != name and other in means]
@@ -201,13 +237,13 @@ def _rows(job: _Job, scores: Mapping[str, Scored], known: Mapping[str, float], p
                 mean_logprob=means[name],
                 logprob_quantiles=tuple(map(float, np.quantile(logprobs, TOKEN_QUANTILES))),
                 perplexity=math.exp(min(-means[name], _MOST_EXPONENT)),
-                mean_entropy=float(scores[name].entropies.mean(dtype=np.float64)),
+                mean_entropy=None if entropies is None else float(entropies.mean(dtype=np.float64)),
                 rank=1 + sum(rival > means[name] for rival in rivals) if rivals else None,
                 answer_logprob_with=_total(within[job.opening :]),
                 answer_logprob_without=_total(without[job.opening :]),
                 opening_logprob_with=_total(within[: job.opening]),
                 opening_logprob_without=_total(without[: job.opening]),
-                boundary_rule=rule,
+                boundary_rule=job.rules[name],
             )
         )
     return rows

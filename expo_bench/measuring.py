@@ -17,7 +17,7 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation import draw_samples
 from expo_bench.explanations import explain, missing_explanations
 from expo_bench.grading import grade
-from expo_bench.likelihoods import likelihoods, missing_likelihoods
+from expo_bench.likelihoods import likelihoods, missing_likelihoods, unscored
 from expo_bench.planning import (
     Plan,
     Progress,
@@ -167,13 +167,14 @@ def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Pro
     total = sum(1 for _ in run.candidates())
     missing = missing_likelihoods(run, policy.name)
     if total and not missing:
+        _note_unscored(run, policy, progress)
         return
     name = policy.engine
     if name == "auto":
-        # "auto" prefers an engine that samples fast; of those only transformers scores
+        # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
         name = "server" if policy.model.startswith(("http://", "https://")) else "transformers"
-    if name != "transformers":
-        raise UserError(f"the {name} engine does not score; use --engine transformers")
+    if name not in ("transformers", "vllm"):
+        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm")
     progress.note(f"loading {policy.model} ({name})")
     engine = open_engine(
         name,
@@ -192,6 +193,13 @@ def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Pro
         )
     finally:
         engine.close()
+    _note_unscored(run, policy, progress)
+
+
+def _note_unscored(run: RunFolder, policy: Policy, progress: Progress) -> None:
+    if count := sum(map(len, unscored(run, policy.name).values())):
+        path = run.likelihoods_folder(policy.name) / "unscored.json"
+        progress.note(f"{policy.name}: {count} candidates could not be scored; {path} tells why")
 
 
 def _check_weights(run: RunFolder, policy: str, model: dict[str, Any]) -> None:

@@ -151,8 +151,8 @@ class Likelihood:
     logprob_quantiles: tuple[float, ...]
     """Of the tokens' log-probabilities, at TOKEN_QUANTILES."""
     perplexity: float
-    mean_entropy: float
-    """Of the policy's distribution where each token was taken, averaged over tokens."""
+    mean_entropy: float | None
+    """Of the policy's distribution where each token was taken, averaged over tokens; None where it is not told."""
     rank: int | None
     """1 + the number of the problem's other own samples with a greater mean_logprob; None without any."""
     answer_logprob_with: float

@@ -263,6 +263,21 @@ class RunFolder:
         kept = [metric for metric in self.metrics() if metric.grader not in graders]
         write_atomically(self.metrics_path, _adapter(list[Metric]).dump_json(kept + metrics, indent=1))
 
+    def likelihood_metrics(self) -> list[LikelihoodMetric]:
+        """Return the two-property metrics; an empty list where no candidate was scored yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        path = self.likelihood_metrics_path
+        if not path.is_file():
+            return []
+        try:
+            metrics: list[LikelihoodMetric] = _adapter(list[LikelihoodMetric]).validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise UserError(f"{path} is damaged; delete it and give the expo-bench likelihood command again") from error
+        return metrics
+
     def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
         """Replace likelihood_metrics.json atomically."""
         write_atomically(self.likelihood_metrics_path, _adapter(list[LikelihoodMetric]).dump_json(metrics, indent=1))

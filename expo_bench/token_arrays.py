@@ -23,8 +23,8 @@ class TokenArrays:
     token_ids: tuple[int, ...]
     logprobs: NDArray[np.float32]
     """log pi(token | prompt and all tokens before it), in nats."""
-    entropies: NDArray[np.float32]
-    """Entropy of the policy where each token was taken, in nats."""
+    entropies: NDArray[np.float32] | None
+    """Entropy of the policy where each token was taken, in nats; None where the engine tells none."""
 
 
 def schema() -> Any:
@@ -77,7 +77,7 @@ def read_parts(folder: Path) -> Iterator[TokenArrays]:
                     candidate_id=key[1],
                     token_ids=tuple(token_ids.as_py()),
                     logprobs=np.asarray(logprobs.values, dtype=np.float32),
-                    entropies=np.asarray(entropies.values, dtype=np.float32),
+                    entropies=np.asarray(entropies.values, dtype=np.float32) if entropies.is_valid else None,
                 )
 
 

@@ -10,6 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
+
+from expo_bench.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,6 +47,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, content in rows.items():
         (data / f"{name}.jsonl").write_text(json.dumps(content) + "\n")
+    shutil.copytree(ROOT / "train", folder / "train")
     (folder / "my.jsonl").write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2", "level": 1}) + "\n")
     (folder / "rows.jsonl").write_text(json.dumps({"answer": "2", "text": "\\boxed{2}"}) + "\n")
     _run("expo-bench eval -m micro -b micro -n 2 --limit 10 --max-tokens 64 -o results/demo", folder)
@@ -61,14 +66,43 @@ def _run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def _train(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a recipe of the micro world for a step or two, plan any other; in this process, which has TRL loaded."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EXPO_BENCH_DATA", str(folder / "data"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    file = next(word for word in words if word.endswith(".yaml"))
+    recipe = yaml.safe_load((folder / file).read_text())
+    if recipe["model"] == "micro":
+        words = [
+            *words,
+            f"steps={2 * recipe.get('rounds', 1)}",
+            "save_every=null",
+            "evaluation=null",
+            "prompts_per_step=4",
+        ]
+    elif "--dry-run" not in words:
+        words = [*words, "--dry-run"]
+    found = CliRunner().invoke(app, words)
+    assert found.exit_code == 0, f"{' '.join(words)}\n{found.exception!r}"
+
+
 @pytest.mark.parametrize(("page", "line"), _commands(), ids=lambda value: value[:70])
-def test_command(page: str, line: str, workplace: Path) -> None:
+def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(line.split("|")[-1])
     if words[0] == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
+    elif words[:2] == ["expo-bench", "train"]:
+        _train(words[1:], workplace, monkeypatch)
+    elif words[0] in ("accelerate", "sbatch"):
+        # what the launcher is handed must be there, and be a command; tests/trainers/test_processes.py launches one
+        assert all((workplace / word).is_file() for word in words if word.startswith("train/"))
+        recipe = next(at for at, word in enumerate(words) if word.startswith("train/configs/"))
+        _train(["train", *words[recipe:], "--dry-run"], workplace, monkeypatch)
     elif words[0] == "expo-bench":
         # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one
         real = words[1] == "eval" and "micro" not in words and "--resume" not in words and "--config" not in words
-        _run(line + (" --dry-run" if real else ""), workplace)
+        # a study of many runs is planned; tests/test_studies.py runs a small one
+        _run(line + (" --dry-run" if real or words[1] == "study" else ""), workplace)
     else:
         assert words[0] in ("pip", "git", "vllm", "cd", "export", "python"), f"{page}: no test for {line}"

@@ -1,15 +1,17 @@
 """Likelihoods of candidates, checked against numbers computed by hand with a scorer whose numbers are known."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from expo_bench import likelihoods as stage
+from expo_bench.engines.base import Scored, ScoreRequest
 from expo_bench.errors import UserError
-from expo_bench.likelihoods import CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods
+from expo_bench.likelihoods import CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods, unscored
 from expo_bench.prompts import BOXED
 from expo_bench.rows import Candidate, Likelihood
 from expo_bench.store import Appender, RunFolder
@@ -157,3 +159,38 @@ def test_names_of_policies_make_files_of_their_own(tmp_path: Path) -> None:
 def test_without_candidates_there_is_nothing_to_score(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no candidates"):
         scored(run_with(tmp_path, []), fakes.PositionScorer())
+
+
+class NarrowScorer(fakes.PositionScorer):
+    """Tells no entropies, and scores no continuation of more than 20 tokens."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
+        lengths = {
+            (request.problem_id, one.key): len(one.token_ids) for request in requests for one in request.continuations
+        }
+        for one in super().score(requests):
+            fits = lengths[one.problem_id, one.key] <= 20
+            yield replace(one, entropies=None) if fits else Scored.failed(one.problem_id, one.key, "too long")
+
+
+def test_candidates_that_do_not_fit_are_left_unscored_and_not_tried_again(tmp_path: Path) -> None:
+    # "fits" is 4 characters; 12 and the slot's 9 are 21 tokens, so that only the slot after "no slot fits" is too long
+    texts = {"expert-0": "fits", "expert-1": "no slot fits", "expert-2": "the chain itself does not fit"}
+    run = run_with(tmp_path, [fakes.candidate(name=name, text=text) for name, text in texts.items()])
+    engine = NarrowScorer()
+    ((_, name),) = scored(run, engine)
+    assert name == "expert-0"
+    assert unscored(run, POLICY) == {fakes.problem().problem_id: {"expert-1": "too long", "expert-2": "too long"}}
+    assert missing_likelihoods(run, POLICY) == 0
+    before = len(engine.scored)
+    assert len(scored(run, engine)) == 1
+    assert len(engine.scored) == before
+
+
+def test_entropies_that_an_engine_does_not_tell_are_null(tmp_path: Path) -> None:
+    run = run_with(tmp_path, [fakes.candidate(text="ab")])
+    (row,) = scored(run, NarrowScorer()).values()
+    assert row.mean_entropy is None
+    (arrays,) = read_parts(run.likelihoods_folder(POLICY))
+    assert arrays.entropies is None
+    assert arrays.logprobs == pytest.approx([-0.1, -0.2, -0.3])

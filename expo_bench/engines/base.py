@@ -84,8 +84,16 @@ class Scored:
     """The ids that were scored, n of them."""
     logprobs: NDArray[np.float32]
     """log pi(token | all before it) in nats, shape (n,)."""
-    entropies: NDArray[np.float32]
-    """Entropy of the policy where each token was taken, in nats, shape (n,)."""
+    entropies: NDArray[np.float32] | None
+    """Entropy of the policy where each token was taken, in nats, shape (n,); None where the engine tells none."""
+    error: str | None = None
+    """Why nothing was scored; the arrays are then empty."""
+
+    @classmethod
+    def failed(cls, problem_id: str, key: str, error: str) -> "Scored":
+        """Return what stands for a continuation that was not scored."""
+        none = np.empty(0, dtype=np.float32)
+        return cls(problem_id=problem_id, key=key, token_ids=(), logprobs=none, entropies=None, error=error)
 
 
 class Scorer(Protocol):
@@ -96,10 +104,10 @@ class Scorer(Protocol):
         ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
-        """Yield the scores of all continuations, in any order.
+        """Yield the scores of all continuations, in any order; one that cannot be scored carries an `error`.
 
         Raises:
-            UserError: a continuation has nothing to score or does not fit the model's context.
+            UserError: a continuation has nothing to score.
         """
         ...
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.engines.base import Generator
+from expo_bench.engines.loading import is_adapter
 from expo_bench.errors import UserError
 
 
@@ -14,8 +15,8 @@ def engine_name(engine: str, model: str) -> str:
         return engine
     if model.startswith(("http://", "https://")):
         return "server"
-    # vLLM takes longer to start than the micro model to finish, and it does not read GGUF files
-    if model == "micro" or model.endswith(".gguf"):
+    # vLLM takes longer to start than the micro model to finish; it reads no GGUF files, and adapters not merged
+    if model == "micro" or model.endswith(".gguf") or is_adapter(model):
         return "transformers"
     from expo_bench.engines import vllm
 
@@ -54,6 +55,8 @@ def open_engine(
         "options": options,
     }
     if name == "vllm":
+        if is_adapter(model):
+            raise UserError(f"the vllm engine does not serve low-rank adapters: use --engine transformers for {model}")
         from expo_bench.engines.vllm import VllmEngine
 
         return VllmEngine(model, **common)

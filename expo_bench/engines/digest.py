@@ -3,6 +3,8 @@
 import hashlib
 from pathlib import Path
 
+from expo_bench.engines.loading import ModelFiles, base_of
+
 
 def text_digest(text: str) -> str:
     """Return the first 12 hex digits of the text's sha256."""
@@ -12,7 +14,7 @@ def text_digest(text: str) -> str:
 def weights_digest(name: str, revision: str | None = None) -> str | None:
     """Return 12 hex digits over the weight files of a local folder, a GGUF file or a downloaded hub id.
 
-    None where no such file is on this machine.
+    The digest of adapters covers the model that they belong to. None where no such file is on this machine.
     """
     path = Path(name)
     if path.is_file():
@@ -23,6 +25,12 @@ def weights_digest(name: str, revision: str | None = None) -> str | None:
     if not files:
         return None
     digest = hashlib.sha256()
+    base = base_of(ModelFiles(path=name))
+    if base is not None:
+        below = weights_digest(base.path, base.revision)
+        if below is None:
+            return None
+        digest.update(f"base {below}\n".encode())
     for file in files:
         with file.open("rb") as content:
             digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())

@@ -1,5 +1,6 @@
 """A model's name -> its files, and the model itself."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,34 @@ class ModelFiles:
         return {"revision": self.revision, **({"gguf_file": self.gguf_file} if self.gguf_file else {})}
 
 
+_ADAPTER_CONFIG, _ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+def is_adapter(name: str) -> bool:
+    """Tell whether the name is a folder of low-rank adapters, as peft saves them."""
+    return Path(name, _ADAPTER_CONFIG).is_file()
+
+
+def base_of(files: ModelFiles) -> ModelFiles | None:
+    """Return the model that the adapters of a folder belong to; None where the folder holds a model of its own.
+
+    Raises:
+        UserError: the folder does not say which, or it is not there.
+    """
+    if not is_adapter(files.path):
+        return None
+    path = Path(files.path, _ADAPTER_CONFIG)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        name, revision = config["base_model_name_or_path"], config.get("revision")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} does not say which model the adapters belong to (base_model_name_or_path)") from error
+    try:
+        return find_model(str(name), revision)
+    except UserError as error:
+        raise UserError(f"{path} names the base {name}: {error}") from error
+
+
 def find_model(name: str, revision: str | None = None) -> ModelFiles:
     """Resolve `micro`, a folder, a GGUF file or a hub id.
 
@@ -36,6 +65,8 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
             raise UserError(f"model file {name} does not exist")
         return ModelFiles(path=str(path.parent), gguf_file=path.name)
     if path.is_dir():
+        if is_adapter(name) and not (path / _ADAPTER_WEIGHTS).is_file():
+            raise UserError(f"adapter folder {name} holds no {_ADAPTER_WEIGHTS} (pickled weights are not loaded)")
         if not any(path.glob("*.safetensors")):
             raise UserError(f"model folder {name} holds no .safetensors file (pickled weights are not loaded)")
         return ModelFiles(path=str(path))
@@ -44,22 +75,27 @@ def find_model(name: str, revision: str | None = None) -> ModelFiles:
     return ModelFiles(path=name, revision=revision)
 
 
-def load_tokenizer(files: ModelFiles) -> Any:
-    """Return the tokenizer.
+def load_tokenizer(files: ModelFiles, *, local_files_only: bool = False) -> Any:
+    """Return the tokenizer; that of adapters whose folder has none is their base's.
+
+    With `local_files_only` nothing is downloaded.
 
     Raises:
         UserError: it cannot be loaded.
     """
     from transformers import AutoTokenizer
 
+    base = base_of(files)
+    if base is not None and not Path(files.path, "tokenizer_config.json").is_file():
+        return load_tokenizer(base, local_files_only=local_files_only)
     try:
-        return AutoTokenizer.from_pretrained(files.path, **files.arguments())
+        return AutoTokenizer.from_pretrained(files.path, local_files_only=local_files_only, **files.arguments())
     except (OSError, ValueError, ImportError) as error:
         raise _cannot_load(files, error) from error
 
 
 def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
-    """Return the model in evaluation mode on `device`.
+    """Return the model in evaluation mode on `device`; adapters are merged into the model that they belong to.
 
     Args:
         files: where it is.
@@ -70,30 +106,59 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     Raises:
         UserError: it cannot be loaded.
     """
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    base = base_of(files)
+    if base is not None:
+        return _merged(files, base, dtype, device)
+    from transformers import AutoModelForCausalLM, GgufConfig
     from transformers.utils import logging
 
     # a bar for the weights would break into the run's own
     logging.disable_progress_bar()
-    extra: dict[str, Any] = {}
+    # blocks left packed would be unpacked again in every product
+    extra = {"quantization_config": GgufConfig(dequantize=True)} if files.gguf_file else {}
     try:
-        if files.gguf_file:
-            from transformers import GgufConfig
-
-            # blocks left packed would be unpacked again in every product
-            extra["quantization_config"] = GgufConfig(dequantize=True)
-            own = torch.float16
-        else:
-            config = AutoConfig.from_pretrained(files.path, revision=files.revision)
-            own = config.dtype or torch.float32
-        chosen = _fast_dtype(own, device) if dtype == "auto" else getattr(torch, dtype)
         model = AutoModelForCausalLM.from_pretrained(
-            files.path, dtype=chosen, use_safetensors=files.gguf_file is None, **files.arguments(), **extra
+            files.path,
+            dtype=_chosen_dtype(files, dtype, device),
+            use_safetensors=files.gguf_file is None,
+            **files.arguments(),
+            **extra,
         )
     except (OSError, ValueError, ImportError) as error:
         raise _cannot_load(files, error) from error
     return model.eval().to(device)
+
+
+def _merged(files: ModelFiles, base: ModelFiles, dtype: str, device: str) -> Any:
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UserError(f"{files.path} holds adapters, which need one package more: pip install peft") from error
+    root = base
+    while (below := base_of(root)) is not None:
+        root = below
+    # small updates would be lost if they were added in half precision
+    model = load_model(base, "float32", "cpu")
+    try:
+        merged = PeftModel.from_pretrained(model, files.path).merge_and_unload()
+        chosen = _chosen_dtype(root, dtype, device)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _cannot_load(files, error) from error
+    # adapters that are trained on top of this model have this folder as their base
+    merged.name_or_path = merged.config._name_or_path = files.path
+    return merged.eval().to(device=device, dtype=chosen)
+
+
+def _chosen_dtype(files: ModelFiles, dtype: str, device: str) -> Any:
+    import torch
+    from transformers import AutoConfig
+
+    if dtype != "auto":
+        return getattr(torch, dtype)
+    if files.gguf_file:
+        return _fast_dtype(torch.float16, device)
+    config = AutoConfig.from_pretrained(files.path, revision=files.revision)
+    return _fast_dtype(config.dtype or torch.float32, device)
 
 
 def _fast_dtype(own: Any, device: str) -> Any:

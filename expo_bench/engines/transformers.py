@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import transformers
 
-from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.batching import Batch, Prompt, Running, failed, is_out_of_memory
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import find_model, load_model, load_tokenizer
@@ -157,8 +157,12 @@ class TransformersEngine:
         padded_tokens = _PADDED_TOKENS
         for request in requests:
             prompt = prompt_ids(self._tokenizer, request, self._enable_thinking)
-            self._check(request, prompt)
-            left = {one.key: one for one in request.continuations}
+            left = {}
+            for one in request.continuations:
+                if reason := self._unfit(request, prompt, one):
+                    yield Scored.failed(request.problem_id, one.key, reason)
+                else:
+                    left[one.key] = one
             while left:
                 try:
                     for scored in score_prompt(
@@ -171,15 +175,13 @@ class TransformersEngine:
                         raise
                     padded_tokens //= 2
 
-    def _check(self, request: ScoreRequest, prompt: list[int]) -> None:
-        for one in request.continuations:
-            if not prompt or len(one.token_ids) <= one.given:
-                raise UserError(f"{request.problem_id}, {one.key}: an empty prompt or nothing to score")
-            if len(prompt) + len(one.token_ids) > self._context:
-                raise UserError(
-                    f"{request.problem_id}, {one.key}: {len(prompt) + len(one.token_ids)} tokens with the prompt, "
-                    f"the model's context is {self._context}"
-                )
+    def _unfit(self, request: ScoreRequest, prompt: list[int], one: Continuation) -> str | None:
+        if not prompt or len(one.token_ids) <= one.given:
+            raise UserError(f"{request.problem_id}, {one.key}: an empty prompt or nothing to score")
+        length = len(prompt) + len(one.token_ids)
+        if length <= self._context:
+            return None
+        return f"{length} tokens with the prompt, the model's context is {self._context}"
 
     @torch.inference_mode()
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, slots: Slots) -> torch.Tensor:

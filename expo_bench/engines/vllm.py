@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from expo_bench.engines.base import Completion, Request, SamplingParams
+from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import find_model
 from expo_bench.engines.rendering import prompt_ids
+from expo_bench.engines.vllm_scoring import score
 from expo_bench.errors import UserError
 from expo_bench.rows import FinishReason
 
@@ -177,6 +178,31 @@ class VllmEngine:
             )
         except ValueError as error:
             raise UserError(f"vLLM refuses the sampling parameters: {_first_line(error)}") from error
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
+        return (*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._tokenizer.eos_token_id)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
+        """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
+        sampling = self._vllm.SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            # 0: the prompt's own tokens and no other
+            prompt_logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+        return score(
+            self._llm.llm_engine,
+            self._tokenizer,
+            requests,
+            sampling,
+            enable_thinking=self._enable_thinking,
+            context=self._config.model_config.max_model_len,
+            window=self._window,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records."""

@@ -147,7 +147,8 @@ def _tokenizer(view: ChainsView) -> Any:
         files = find_model(model["name"], model.get("revision"))
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path.name} does not name the policy's tokenizer") from error
-    return load_tokenizer(files)
+    # what the run folder names is asked of no server: a page is made from what is here
+    return load_tokenizer(files, local_files_only=True)
 
 
 def _chain(one: ScoredCandidate, arrays: Any, tokenizer: Any) -> HeatChain:

@@ -87,7 +87,7 @@ def read_chains(folders: Sequence[RunFolder]) -> list[ChainsView]:
 
 def _read(folder: RunFolder, prefix: str) -> ChainsView:
     manifest = folder.read_manifest()
-    found = {(row.policy, row.subset, row.source, row.name): row for row in _read_metrics(folder)}
+    found = {(row.policy, row.subset, row.source, row.name): row for row in folder.likelihood_metrics()}
     if not found:
         raise UserError(f"{folder.path} has no scored candidates; give expo-bench likelihood {folder.path} -m MODEL")
     writer = manifest.model.get("name")
@@ -115,19 +115,6 @@ def _read(folder: RunFolder, prefix: str) -> ChainsView:
             if one is not None
         ),
     )
-
-
-def _read_metrics(folder: RunFolder) -> list[LikelihoodMetric]:
-    from pydantic import TypeAdapter, ValidationError
-
-    path = folder.likelihood_metrics_path
-    if not path.is_file():
-        return []
-    try:
-        rows: list[LikelihoodMetric] = TypeAdapter(list[LikelihoodMetric]).validate_json(path.read_bytes())
-    except ValidationError as error:
-        raise UserError(f"{path} is damaged; delete it and give the expo-bench likelihood command again") from error
-    return rows
 
 
 def ordered(policies: Iterable[str], writer: str | None) -> tuple[tuple[str, ...], tuple[int, ...] | None]:

@@ -1,6 +1,7 @@
 """A recipe -> the arguments of TRL's trainers."""
 
 import dataclasses
+import os
 from typing import Any
 
 from expo_bench.errors import UserError
@@ -9,10 +10,13 @@ from expo_bench.trainers.recipe import Recipe
 
 _OURS = {
     "output_dir", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
-    "max_completion_length", "temperature", "learning_rate", "max_steps", "seed", "shuffle_dataset", "save_steps", "save_strategy", "use_vllm",
-    "steps_per_generation", "generation_batch_size", "remove_unused_columns", "num_train_epochs",
+    "max_completion_length", "temperature", "learning_rate", "max_steps", "seed", "shuffle_dataset", "save_steps",
+    "save_strategy", "use_vllm", "steps_per_generation", "generation_batch_size", "remove_unused_columns",
+    "num_train_epochs",
 }  # fmt: skip
 """Set by the recipe: `trl` may not set them again."""
+SERVER_VARIABLE = "EXPO_BENCH_VLLM_SERVER"
+"""URL of the vLLM server: where it runs is no part of a recipe, or a job on another machine could not go on."""
 
 
 def batch_geometry(recipe: Recipe, n_processes: int) -> tuple[int, int]:
@@ -54,6 +58,8 @@ def common_arguments(recipe: Recipe, folder: TrainingFolder) -> dict[str, Any]:
         "use_cpu": not on_gpu,
         "gradient_checkpointing": on_gpu,
         "remove_unused_columns": False,
+        # every weight takes part in every pass: looking for others would walk the graph once more
+        "ddp_find_unused_parameters": False,
     }
 
 
@@ -80,7 +86,11 @@ def grpo_arguments(recipe: Recipe, folder: TrainingFolder, n_processes: int) -> 
         "scale_rewards": "group",
         "beta": 0.0,
         "use_vllm": recipe.sampler == "vllm",
+        # TRL's correction by importance sampling stays on: explanations, whose ratio it would send to 0, are no rows of
+        # its batch
     }
+    if recipe.sampler == "vllm" and os.environ.get(SERVER_VARIABLE):
+        arguments["vllm_server_base_url"] = os.environ[SERVER_VARIABLE]
     return with_trl(arguments, recipe, GRPOConfig)
 
 

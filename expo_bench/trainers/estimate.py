@@ -1,34 +1,43 @@
 """What a recipe will cost, before anything is loaded: completions and tokens of a step, and memory by a formula."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from expo_bench.engines.loading import base_of, find_model
-from expo_bench.trainers.arguments import batch_geometry
-from expo_bench.trainers.recipe import ONLINE, Recipe
+from expo_bench.trainers.recipe import ONLINE, PREFERENCE, Recipe
 
 PROMPT_TOKENS = 256
 """Taken for the length of a prompt: the estimate reads no problems."""
 _TILE = (4096, 32768)
 """TRL projects through the language-model head in tiles of so many tokens and entries of the vocabulary."""
+_DIVIDED = ("weights", "copies in bfloat16", "gradients", "AdamW")
+_BUCKETS = "buckets of DDP"
+_STATES = (*_DIVIDED, _BUCKETS)
+_CACHE, _ALL, _KNOWN = "cache of the sampler", "in all", "known of all"
 _SLOT_BATCH = 512
 """Rollouts that the sampler of slots draws at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Upper limits: a rollout may end before `max_tokens`."""
+    """What a run draws, at most: a rollout may end before `max_tokens`, a problem may come twice in a round."""
 
     processes: int
     sequences_per_pass: int
-    """Rollouts of a forward pass on one device; chains of the auxiliary term are rows beside them."""
+    """Of a forward pass on one device; chains of the auxiliary term are rows beside them."""
     passes_per_step: int
-    own_per_step: int
-    explanations_per_step: int
-    tokens_per_step: int
+    period: Literal["step", "round"]
+    """Methods that are not online draw at the start of each round."""
+    periods: int
+    own: int
+    """The policy's own rollouts in a period."""
+    explanations: int
+    """Self-explanations in a period; star's are of the problems that it does not solve."""
+    tokens: int
+    """Generated in a period."""
     steps: int
-    tokens_in_all: int
     checkpoints: list[int]
 
 
@@ -46,28 +55,30 @@ class ModelSize:
     known_from: str
 
 
-def work(recipe: Recipe, n_processes: int) -> Work | None:
-    """Return what a run of this many processes draws; None for methods that do not draw at every step.
+def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:
+    """Return what a run of this many processes draws.
 
-    Raises:
-        UserError: the numbers of the recipe do not divide.
+    Args:
+        recipe: the run.
+        trl: its arguments of TRL, for that many processes.
+        n_processes: one a device.
     """
-    if recipe.method not in ONLINE:
-        return None
-    micro, passes = batch_geometry(recipe, n_processes)
-    own = recipe.prompts_per_step * recipe.num_generations
-    explanations = recipe.prompts_per_step * recipe.expo.per_problem if recipe.explains else 0
-    tokens = (own + explanations) * recipe.max_tokens
+    online = recipe.method in ONLINE
+    periods = recipe.steps if online else recipe.rounds
+    problems = recipe.prompts_per_step * recipe.steps // periods
+    own = 0 if recipe.method == "sft_expert" else problems * recipe.num_generations
+    explanations = problems * recipe.expo.per_problem if recipe.explains or recipe.method in ("expo_dpo", "star") else 0
     every = recipe.checkpoint_every
     return Work(
         processes=n_processes,
-        sequences_per_pass=micro,
-        passes_per_step=passes,
-        own_per_step=own,
-        explanations_per_step=explanations,
-        tokens_per_step=tokens,
+        sequences_per_pass=trl["per_device_train_batch_size"] * (2 if recipe.method in PREFERENCE else 1),
+        passes_per_step=trl["gradient_accumulation_steps"],
+        period="step" if online else "round",
+        periods=periods,
+        own=own,
+        explanations=explanations,
+        tokens=(own + explanations) * recipe.max_tokens,
         steps=recipe.steps,
-        tokens_in_all=tokens * recipe.steps,
         checkpoints=sorted({*range(every, recipe.steps + 1, every), recipe.steps}),
     )
 
@@ -86,7 +97,9 @@ def model_size(recipe: Recipe) -> ModelSize:
         return _measured(model, recipe)
     found = re.search(r"(?<![\w.])(\d+(?:\.\d+)?)([BM])(?![a-z0-9])", files.path.replace("_", "-"), re.IGNORECASE)
     if not found:
-        return ModelSize(parameters=None, trainable=None, known_from="unknown: no configuration here, no size in the name")
+        return ModelSize(
+            parameters=None, trainable=None, known_from="unknown: no configuration here, no size in the name"
+        )
     parameters = int(float(found[1]) * (1e9 if found[2] in "Bb" else 1e6))
     # all linear layers of models of 0.5B to 8B: 0.03% to 0.1% of the parameters for each rank
     trainable = parameters if recipe.lora is None else int(parameters * 0.001 * recipe.lora.r)
@@ -136,37 +149,43 @@ def _adapter_parameters(model: Any, recipe: Recipe) -> int:
     return sum(recipe.lora.r * (one.in_features + one.out_features) for one in adapted)
 
 
-def memory(recipe: Recipe, size: ModelSize, n_processes: int, *, on_gpu: bool) -> dict[str, int | None]:
+def memory(recipe: Recipe, size: ModelSize, done: Work, *, on_gpu: bool) -> dict[str, int | None]:
     """Return bytes on one device by purpose, with a whole copy of the policy on each; None where it is not known.
 
-    With P parameters, T of them trained, b bytes a weight (4; 2 for frozen weights under adapters on a GPU), b' = 4
-    bytes a trained weight (2 if `dtype` is bfloat16), N tokens of a forward pass (rows, the auxiliary term's chains among
-    them, times 256 for the prompt plus `max_tokens`), L layers of width h, and e = 2 bytes an activation on a GPU, else 4:
+    With P parameters, T of them trained; b bytes a weight (4; 2 for `dtype` bfloat16 and for those under adapters on a
+    GPU), b' bytes a trained weight (b; 4 for adapters); N tokens of a forward pass (its rows, chains of the auxiliary
+    term among them, times 256 for the prompt plus `max_tokens`); L layers of width h; e = 2 bytes an activation on a
+    GPU, else 4:
 
-    - weights P b, once more for a reference (`trl.beta`, full fine-tuning) and for a copy that explains (`expo.policy`);
-      copies in bfloat16, 2 P, where float32 weights are computed with in bfloat16;
-    - gradients T b', AdamW 2 T b';
+    - weights P b, once more for a reference (`trl.beta`, all weights trained) and for a copy that explains
+      (`expo.policy`); copies in bfloat16, 2 P, where a GPU computes with float32 weights in bfloat16;
+    - gradients T b', AdamW 2 T b', and of several processes the buckets in which DDP sends gradients, T b';
     - activations N h (e L + 17 e) with gradient checkpointing (a GPU), else 17 e N h L: 34 bytes a token, layer and
       entry in 16 bits (Korthikanti et al., arXiv 2205.05198, equation 1, without attention scores);
-    - logits: TRL's tiles of 4096 tokens by 32768 entries, one in e bytes on a GPU, 4 on a CPU;
-    - cache of the sampler: 2 L K b (256 + `max_tokens`) for each of up to 512 rollouts, K entries a key. vLLM's is
-      not here: it takes its share of the device (`trl.vllm_gpu_memory_utilization`) for weights and cache.
+    - logits: a tile of TRL's of 4096 tokens by 32768 entries in e bytes, on a CPU four such;
+    - cache of the slots' sampler: 2 L K b (256 + `max_tokens`) for each of up to 512 rollouts, K entries a key. vLLM's
+      is not here: it takes `trl.vllm_gpu_memory_utilization` of the device for weights and cache.
 
-    Training and sampling take turns, so the whole counts the larger of cache and activations with logits.
-    ZeRO-3 and FSDP divide weights, gradients and AdamW by the processes. Buffers, fragments and the framework, 1 to 2 GB
-    on a GPU, come on top.
+    Training and sampling take turns, so the whole counts the larger of cache and activations with logits. Buffers,
+    fragments and the framework, 1 to 2 GB on a GPU, come on top.
     """
-    states = _states(recipe, size, on_gpu)
-    passing = _passing(recipe, size, n_processes, on_gpu)
-    known = [value for value in states.values() if value is not None]
-    whole = sum(known) + max(
-        (passing["activations"] or 0) + (passing["logits"] or 0), passing["cache of the sampler"] or 0
-    )
-    complete = None not in (*states.values(), *passing.values())
-    return {**states, **passing, "in all" if complete else "known of all": whole if known else None}
+    return _with_sum({**_states(recipe, size, done, on_gpu), **_passing(recipe, size, done, on_gpu)})
 
 
-def _states(recipe: Recipe, size: ModelSize, on_gpu: bool) -> dict[str, int | None]:
+def sharded(parts: Mapping[str, int | None], n_processes: int) -> dict[str, int | None]:
+    """Return what `memory` did where the policy's states are divided among the processes (ZeRO-3, FSDP)."""
+    kept = {name: size for name, size in parts.items() if name not in (_ALL, _KNOWN)}
+    divided = {name: size and size // n_processes for name, size in kept.items() if name in _DIVIDED}
+    return _with_sum({**kept, **divided, _BUCKETS: 0})
+
+
+def _with_sum(parts: dict[str, int | None]) -> dict[str, int | None]:
+    passing = (parts["activations"] or 0) + (parts["logits"] or 0)
+    whole = sum(parts[name] or 0 for name in _STATES) + max(passing, parts[_CACHE] or 0)
+    return {**parts, _KNOWN if None in parts.values() else _ALL: whole}
+
+
+def _states(recipe: Recipe, size: ModelSize, done: Work, on_gpu: bool) -> dict[str, int | None]:
     b = _weight_bytes(recipe, on_gpu)
     # adapters are float32 whatever lies under them
     trained = 4 if recipe.lora else b
@@ -177,6 +196,7 @@ def _states(recipe: Recipe, size: ModelSize, on_gpu: bool) -> dict[str, int | No
         "copies in bfloat16": n and (2 * n if on_gpu and b == 4 else 0),
         "gradients": t and t * trained,
         "AdamW": t and 2 * t * trained,
+        _BUCKETS: t and (t * trained if done.processes > 1 else 0),
     }
 
 
@@ -185,20 +205,21 @@ def _weight_bytes(recipe: Recipe, on_gpu: bool) -> int:
     return 2 if recipe.dtype == "bfloat16" or (recipe.dtype == "auto" and recipe.lora and on_gpu) else 4
 
 
-def _passing(recipe: Recipe, size: ModelSize, n_processes: int, on_gpu: bool) -> dict[str, int | None]:
-    done = work(recipe, n_processes)
-    rows = done.sequences_per_pass if done else recipe.micro_batch or recipe.prompts_per_step
-    drawn = (done.own_per_step + done.explanations_per_step) // n_processes if done else _SLOT_BATCH
-    beside = min(rows, recipe.prompts_per_step // n_processes * recipe.expo.per_problem) if recipe.aux_beta else 0
-    length = PROMPT_TOKENS + recipe.max_tokens
-    tokens, e = (rows + beside) * length, 2 if on_gpu else 4
+def _passing(recipe: Recipe, size: ModelSize, done: Work, on_gpu: bool) -> dict[str, int | None]:
     if size.layers is None or size.hidden is None or size.vocabulary is None or size.kv_width is None:
-        return {"activations": None, "logits": None, "cache of the sampler": 0 if recipe.sampler == "vllm" else None}
+        return {"activations": None, "logits": None, _CACHE: 0 if recipe.sampler == "vllm" else None}
+    rows, e = done.sequences_per_pass, 2 if on_gpu else 4
+    groups = recipe.prompts_per_step // done.processes
+    beside = min(rows, groups * recipe.expo.per_problem) if recipe.aux_beta else 0
+    length = PROMPT_TOKENS + recipe.max_tokens
+    tokens = (rows + beside) * length
     kept = e * size.layers + 17 * e if on_gpu else 17 * e * size.layers
     tile = min(tokens, _TILE[0]) * min(size.vocabulary, _TILE[1])
-    cache = 2 * size.layers * size.kv_width * _weight_bytes(recipe, on_gpu) * length * min(_SLOT_BATCH, drawn)
+    at_once = min(_SLOT_BATCH, (done.own + done.explanations) // done.processes) if recipe.sampler == "slots" else 0
+    cache = 2 * size.layers * size.kv_width * _weight_bytes(recipe, on_gpu) * length * at_once
     return {
         "activations": tokens * size.hidden * kept,
-        "logits": tile * (e if on_gpu else 16),
-        "cache of the sampler": 0 if recipe.sampler == "vllm" else cache,
+        # on a CPU the tile, its float32 copy, and what the softmax makes of it
+        "logits": tile * (e if on_gpu else 4 * e),
+        _CACHE: cache,
     }

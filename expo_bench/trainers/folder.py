@@ -71,19 +71,15 @@ class TrainingFolder:
         """Return the metrics that the trainer logged, one object a logging step."""
         return [json.loads(line) for line in self.log_path.read_text().splitlines()] if self.log_path.is_file() else []
 
-    def check_recipe(self, text: str) -> None:
-        """Write the resolved recipe of a new run, or see that a stopped run has the same.
+    def begin(self, recipe: str) -> None:
+        """Write the resolved recipe of a new run.
 
         Raises:
-            UserError: the folder holds a run with another recipe, or something else.
+            UserError: the folder holds something else.
         """
-        if self.recipe_path.is_file():
-            if self.recipe_path.read_text(encoding="utf-8") != text:
-                raise UserError(f"{self.path} holds a training run with another recipe; choose another folder with -o")
-            return
         if self.path.exists() and any(path.name != ".lock" for path in self.path.iterdir()):
             raise UserError(f"{self.path} is not empty and no training run; choose another folder with -o")
-        write_atomically(self.recipe_path, text)
+        write_atomically(self.recipe_path, recipe)
 
 
 def _step(path: Path) -> int:

@@ -54,8 +54,11 @@ def train_offline(recipe: Recipe, problems: list[Problem], folder: TrainingFolde
         # not a barrier: drawing takes longer than any barrier waits
         while not record_path(folder, number).is_file():
             time.sleep(1)
-        if not json.loads(record_path(folder, number).read_bytes())["rows"]:
+        record = json.loads(record_path(folder, number).read_bytes())
+        if not record["rows"] and number:
             return
+        if not record["rows"]:
+            raise UserError(f"{recipe.method} finds nothing to learn from; {_reasons(record['left_out'])}")
         learn(recipe, saved_rows(_rows_path(folder, number)), number, model, folder, progress)
         state.wait_for_everyone()
 
@@ -101,8 +104,6 @@ def _make(
     files = find_model(model, recipe.revision if number == 0 else None)
     rows, more = learning_rows(recipe, chosen, run.candidates(), load_tokenizer(files))
     left_out += more
-    if not rows and number == 0:
-        raise UserError(f"{recipe.method} finds nothing to learn from in {len(chosen)} problems; {_reasons(left_out)}")
     if rows:
         places = order(len(rows), n_places, seed_of(recipe.seed, number, 0, "rows", 0))
         save_rows([rows[place] for place in places], _rows_path(folder, number))
@@ -160,13 +161,12 @@ def _generated_tokens(run: RunFolder) -> dict[str, int]:
 
 def _tell(recipe: Recipe, number: int, record: dict[str, Any], progress: Progress) -> None:
     rows, places = record["rows"], record["places"]
-    if not rows:
+    if rows:
+        share = f"each is used {places / rows:.1f} times" if rows < places else f"{places} of them are used"
+        progress.note(f"round {number}: {rows} rows from {record['problems']} problems; {share}")
+    elif number:
         step = number * (recipe.steps // recipe.rounds)
         progress.note(f"round {number} finds nothing to learn from; training ends after step {step}")
-        progress.note(_reasons(record["left_out"]))
-        return
-    share = f"each is used {places / rows:.1f} times" if rows < places else f"{places} of them are used"
-    progress.note(f"round {number}: {rows} rows from {record['problems']} problems; {share}")
     if record["left_out"]:
         progress.note(f"round {number}: {_reasons(record['left_out'])}")
 

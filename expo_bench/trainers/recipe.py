@@ -133,16 +133,17 @@ class Recipe(_Settings):
             raise ValueError("num_generations must be 2 at least: an advantage is a difference within a group")
         if self.method in ("dpo_expert", "sft_expert") and "expo" in self.model_fields_set:
             raise ValueError(f"{self.method} learns from expert chains: take expo out")
-        if self.method in ("expo_dpo", "star") and (idle := self.expo.model_fields_set - {"per_problem", "filter"}):
-            raise ValueError(f"expo.{min(idle)} belongs to expo_grpo and grpo_expert, not to {self.method}")
+        if self.method in ("expo_dpo", "star"):
+            used = self.expo.model_dump(include={"per_problem", "filter"})
+            idle = [name for name, value in self.expo if value != getattr(ExpoTerm(**used), name)]
+            if idle:
+                raise ValueError(f"expo.{idle[0]} belongs to expo_grpo and grpo_expert, not to {self.method}")
         if self.method == "grpo" and "expo" in self.model_fields_set:
             raise ValueError("grpo has no auxiliary term: take expo out, or set method to expo_grpo")
         if self.method in ONLINE and self.rounds > 1:
             raise ValueError(f"rounds belong to expo_dpo, dpo_expert and star: {self.method} draws at every step")
         if self.method == "sft_expert" and self.rounds > 1:
             raise ValueError("rounds belong to expo_dpo, dpo_expert and star: sft_expert learns from the same in each")
-        if self.lora is not None and self.rounds > 1:
-            raise ValueError("lora with more than one round is not supported: train all weights, or set rounds to 1")
         if self.steps % self.rounds:
             raise ValueError(f"steps ({self.steps}) must be a multiple of rounds ({self.rounds})")
         if self.method not in PREFERENCE and "preference" in self.model_fields_set:

@@ -42,6 +42,11 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
+def same_recipe(folder: TrainingFolder, recipe: Recipe) -> bool:
+    """Tell whether the folder's run has this recipe; settings that came later have their defaults in older runs."""
+    return recipe_yaml(load_recipe(folder.recipe_path, {})) == recipe_yaml(recipe)
+
+
 def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[str, Any]:
     """Train from where the folder stands to the recipe's last step; return what training.json holds.
 
@@ -50,7 +55,9 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
     """
     _quiet_libraries()
     try:
+        import torch
         from accelerate import PartialState
+        from accelerate.utils import broadcast_object_list
 
         from expo_bench.trainers.callbacks import check_evaluation, evaluate_checkpoint
     except ImportError as error:
@@ -58,16 +65,24 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
     solve_prompt(recipe.prompt), explain_prompt(recipe.explain_prompt)
     check_evaluation(recipe)
     loaded = training_problems(recipe)
-    state = PartialState()
+    # told in so many words: a launcher without an accelerator would else start processes that do not know each other
+    state = PartialState(cpu=not torch.cuda.is_available())
     with ExitStack() as held:
+        refusal: list[UserError | None] = [None]
         if state.is_main_process:
-            held.enter_context(folder.lock())
-            _prepare(folder, recipe, progress)
-            for warning in loaded.warnings:
-                progress.note(f"{recipe.benchmark}: {warning}")
-            for step in [0, *folder.checkpoints()]:
-                evaluate_checkpoint(recipe, folder, step, progress)
-        state.wait_for_everyone()
+            try:
+                held.enter_context(folder.lock())
+                _prepare(folder, recipe, progress)
+                for warning in loaded.warnings:
+                    progress.note(f"{recipe.benchmark}: {warning}")
+                for step in [0, *folder.checkpoints()]:
+                    evaluate_checkpoint(recipe, folder, step, progress)
+            except UserError as error:
+                refusal = [error]
+        # all processes end with it, or those that wait would fail with an error of their own
+        broadcast_object_list(refusal)
+        if refusal[0]:
+            raise refusal[0]
         if recipe.method in ONLINE:
             from expo_bench.trainers.online import train_online
 
@@ -80,11 +95,15 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
         state.wait_for_everyone()
         if state.is_main_process:
             _finish(folder, recipe, loaded.provenance)
+        state.wait_for_everyone()
     return json.loads(folder.record_path.read_bytes())  # type: ignore[no-any-return]
 
 
 def _prepare(folder: TrainingFolder, recipe: Recipe, progress: Progress) -> None:
-    folder.check_recipe(recipe_yaml(recipe))
+    if not folder.recipe_path.is_file():
+        folder.begin(recipe_yaml(recipe))
+    elif not same_recipe(folder, recipe):
+        raise UserError(f"{folder.path} holds a training run with another recipe; choose another folder with -o")
     for name in folder.drop_torn_checkpoints():
         progress.note(f"{name} was not written to its end and is dropped")
     done = max(folder.checkpoints(), default=0)

@@ -1,7 +1,7 @@
 """Seconds of an ExP-GRPO step against a plain TRL GRPO step, at the same number of completions, on the micro world.
 
 8 problems x 8 completions a step on level 3, at most 64 tokens: TRL draws 8 rollouts a problem; ours 7 and a
-self-explanation, judges, learns from both, measures likelihoods and writes every row. Ours once with its own sampler and
+self-explanation, judges, learns from both, measures likelihoods and writes every row. Ours once with its own sampler,
 once with TRL's `generate`, so that what the sampler saves does not hide what the method costs. Turns alternate.
 """
 

@@ -309,13 +309,22 @@ def test_scoring_goes_on_with_smaller_batches_when_memory_runs_out(
     assert got == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("ids", [(), tuple(range(4, 60)) * 2])
-def test_nothing_to_score_or_too_long_is_refused(llama: TransformersEngine, ids: tuple[int, ...]) -> None:
-    request = ScoreRequest(
-        problem_id="p", messages=_requests()[0].messages, continuations=(Continuation(key="k", token_ids=ids),)
-    )
-    with pytest.raises(UserError, match="p, k"):
-        list(llama.score([request]))
+def _chains(*chains: tuple[int, ...]) -> ScoreRequest:
+    continuations = tuple(Continuation(key=f"k{at}", token_ids=ids) for at, ids in enumerate(chains))
+    return ScoreRequest(problem_id="p", messages=_requests()[0].messages, continuations=continuations)
+
+
+def test_nothing_to_score_is_refused(llama: TransformersEngine) -> None:
+    with pytest.raises(UserError, match="p, k0"):
+        list(llama.score([_chains(())]))
+
+
+def test_a_chain_that_does_not_fit_is_told_and_the_others_are_scored(llama: TransformersEngine) -> None:
+    long = tuple(range(4, 60)) * 2
+    got = {one.key: one for one in llama.score([_chains(long, (5, 6))])}
+    assert "the model's context is 96" in (got["k0"].error or "")
+    assert got["k0"].logprobs.size == 0
+    assert got["k1"].error is None and got["k1"].logprobs.shape == (2,)
 
 
 @pytest.mark.parametrize(
