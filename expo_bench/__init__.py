@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from expo_bench import two_property
+    from expo_bench import frames, two_property
     from expo_bench.answers import GRADER, Attempt, Judge, Verdict, extract, judge_many
     from expo_bench.chains import before_answer
     from expo_bench.config import CandidatesConfig, EvalConfig, load_candidates_config, load_config
@@ -115,6 +115,7 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
     "measure",
     "plan",
     # results
+    "frames",
     "likelihood_figures",
     "report",
     "two_property",
@@ -132,8 +133,8 @@ __all__ = [  # noqa: RUF022 - grouped by what they are for
 
 
 def __getattr__(name: str) -> Any:
-    if name == "two_property":
-        return import_module("expo_bench.two_property")
+    if name in ("frames", "two_property"):
+        return import_module(f"expo_bench.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'expo_bench' has no attribute {name!r}")
     return getattr(import_module(f"expo_bench.{_HOME[name]}"), name)

@@ -61,7 +61,7 @@ def draw_samples(planned: Plan, engine: Generator, progress: Progress) -> None:
     advance = progress.start("sampling", total, total - planned.n_missing)
 
     def on_sample(row: Sample) -> None:
-        advance(row.n_tokens)
+        advance(row.n_tokens or 0)
 
     sample(
         planned.run,

@@ -110,6 +110,8 @@ def likelihood(
     """
     from dataclasses import asdict
 
+    from expo_bench import reporting
+    from expo_bench.answers import GRADER
     from expo_bench.measuring import Policy, measure
     from expo_bench.progress import TerminalProgress
     from expo_bench.store import RunFolder
@@ -132,6 +134,7 @@ def likelihood(
             metrics = measure(RunFolder(run), policies, progress)
     except KeyboardInterrupt:
         _stopped()
+    page = reporting.report([RunFolder(run)], RunFolder(run).report_path, grader=GRADER)
     if as_json:
         typer.echo(json.dumps({"run": str(run), "metrics": [asdict(metric) for metric in metrics]}))
         return
@@ -141,6 +144,7 @@ def likelihood(
 
     for name in dict.fromkeys(policy.name for policy in policies):
         Console(stderr=True).print(table(metrics, name))
+    typer.echo(f"report: {page}", err=True)
     typer.echo(str(run))
 
 

@@ -137,7 +137,7 @@ def _explain(planned: Plan, config: CandidatesConfig, engine: Generator, n_missi
     advance = progress.start("explaining", total, total - n_missing)
 
     def on_sample(row: Sample) -> None:
-        advance(row.n_tokens)
+        advance(row.n_tokens or 0)
 
     explain(
         planned.run,

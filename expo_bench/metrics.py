@@ -21,7 +21,7 @@ G_PASS_TAUS = (0.5, 0.75, 1.0)
 COVER_TAUS = (0.25, 0.5, 0.75, 1.0)
 
 _SAMPLE = np.dtype(
-    [("problem", "i4"), ("sample", "i4"), ("cut", "?"), ("ended", "?"), ("tokens", "i4"), ("logprob", "f8")]
+    [("problem", "i4"), ("sample", "i4"), ("cut", "?"), ("counted", "?"), ("tokens", "i4"), ("logprob", "f8")]
 )
 _GRADE = np.dtype([("problem", "i4"), ("sample", "i4"), ("status", "i1"), ("correct", "?"), ("answer", "i4")])
 
@@ -40,8 +40,8 @@ class ProblemTable:
     """Whether the sample is graded and right, shape (P, N)."""
     cut: Floats
     """Samples that ended at the length limit, shape (P,)."""
-    ended: Floats
-    """Samples that ended without an engine error, shape (P,)."""
+    counted: Floats
+    """Samples that ended without an engine error and whose tokens are known, shape (P,)."""
     tokens: Floats
     """Tokens of those, shape (P,)."""
     scored_tokens: Floats
@@ -123,7 +123,8 @@ def _read(
 
 def _sample_record(sample: Sample) -> tuple[Any, ...]:
     logprob = math.nan if sample.sum_logprob is None else sample.sum_logprob
-    return sample.finish_reason == "length", sample.finish_reason != "error", sample.n_tokens, logprob
+    counted = sample.finish_reason != "error" and sample.n_tokens is not None
+    return sample.finish_reason == "length", counted, sample.n_tokens or 0, logprob
 
 
 def _grade_record(grade: Grade) -> tuple[Any, ...]:
@@ -174,8 +175,8 @@ def _table(problems: list[Problem], n: Ints, samples: Records, grades: Records) 
         classes=classes,
         correct=correct,
         cut=total(samples["cut"]),
-        ended=total(samples["ended"]),
-        tokens=total(samples["tokens"] * samples["ended"]),
+        counted=total(samples["counted"]),
+        tokens=total(samples["tokens"] * samples["counted"]),
         scored_tokens=total(samples["tokens"] * scored),
         logprob=total(np.where(scored, samples["logprob"], 0.0)),
     )
@@ -266,7 +267,7 @@ def _columns(table: ProblemTable, ks: list[int], seed: int) -> list[_Column]:
     one = np.ones(len(n))
     solved_if_graded = _ratio(c, graded)
     shares = [(name, table.status[:, index]) for index, name in enumerate(STATUSES)] + [("length_limit", table.cut)]
-    means = [("tokens", table.tokens, table.ended), ("logprob_per_token", table.logprob, table.scored_tokens)]
+    means = [("tokens", table.tokens, table.counted), ("logprob_per_token", table.logprob, table.scored_tokens)]
     return [
         _Column(name=average, values=c / n, weights=n),
         *(_Column(name=name, values=rates, weights=one) for name, rates in problem_rates),

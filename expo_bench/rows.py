@@ -55,9 +55,11 @@ class Sample:
     text: str
     token_ids: tuple[int, ...] | None
     """The ids that the policy emitted, end-of-sequence included; None where the engine does not tell them."""
-    n_tokens: int
+    n_tokens: int | None
+    """None for a text from elsewhere."""
     finish_reason: FinishReason
-    seed: int
+    seed: int | None
+    """None for a text from elsewhere."""
     sum_logprob: float | None
     """Sum over token_ids of log pi(token), in nats, at temperature 1 and without truncation of the distribution."""
     error: str | None = None
@@ -239,7 +241,8 @@ class Manifest:
     """Name, revision, digests of weights, tokenizer and chat template, engine and its version, dtype."""
     benchmarks: dict[str, dict[str, Any]]
     """For each benchmark: split, revision, digest of questions and answers, number of problems."""
-    seed: int
+    seed: int | None
+    """None for samples from elsewhere."""
     environment: dict[str, Any]
     """Python and package versions, processor, accelerators, git commit."""
     counts: dict[str, int]

@@ -83,7 +83,9 @@ def _run_samples(own: ReadRun, run: RunView) -> RunSamples:
 
 def _sample_view(read: ReadSample) -> SampleView:
     sample, grade = read.sample, read.grade
-    details = [f"sample {sample.sample_index}", f"{sample.n_tokens:,} tokens"]
+    details = [f"sample {sample.sample_index}"]
+    if sample.n_tokens is not None:
+        details.append(f"{sample.n_tokens:,} tokens")
     if sample.finish_reason == "length":
         details.append("ended at the length limit")
     if sample.sum_logprob is not None and sample.n_tokens:

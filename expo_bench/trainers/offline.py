@@ -155,7 +155,7 @@ def _candidates_config(recipe: Recipe, number: int, model: str) -> CandidatesCon
 
 def _generated_tokens(run: RunFolder) -> dict[str, int]:
     drawn = {"own": run.samples(), "self_explanation": run.explanations()}
-    counts = {source: sum(row.n_tokens for row in rows) for source, rows in drawn.items()}
+    counts = {source: sum(row.n_tokens or 0 for row in rows) for source, rows in drawn.items()}
     return {source: count for source, count in counts.items() if count}
 
 
