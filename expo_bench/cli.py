@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expo_bench import likelihood_commands, study_command, train_command
+from expo_bench import compare_command, import_command, likelihood_commands, study_command, train_command
 from expo_bench.errors import UserError
 from expo_bench.options import names, numbers, terminated
 
@@ -241,8 +241,10 @@ def demo(
 
 app.command()(likelihood_commands.candidates)
 app.command()(likelihood_commands.likelihood)
+app.command("import")(import_command.import_)
 app.command()(train_command.train)
 app.command()(study_command.study)
+app.command()(compare_command.compare)
 
 
 def main() -> None:

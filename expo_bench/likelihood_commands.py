@@ -99,7 +99,7 @@ def likelihood(
     models: Annotated[
         list[str], typer.Option("-m", "--model", help="A policy to score under; may be given again, as NAME@REVISION.")
     ],
-    engine: Annotated[str, typer.Option(help="auto, transformers or vllm.")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto, transformers, vllm or server.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,

@@ -13,6 +13,7 @@ from expo_bench.candidates import OwnSamples, candidates
 from expo_bench.config import CandidatesConfig
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.engines.choosing import open_engine
+from expo_bench.engines.server_address import without_secrets
 from expo_bench.errors import UserError
 from expo_bench.evaluation import draw_samples
 from expo_bench.explanations import explain, missing_explanations
@@ -45,7 +46,10 @@ class Policy:
 
     @property
     def name(self) -> str:
-        """The policy's name in the rows."""
+        """The policy's name in the rows; a server's URL is without user and password."""
+        if _is_url(self.model):
+            url, _, served = self.model.partition("#")
+            return f"{without_secrets(url)}#{served}"
         return self.model if self.revision is None else f"{self.model}@{self.revision}"
 
 
@@ -172,10 +176,10 @@ def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Pro
     name = policy.engine
     if name == "auto":
         # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
-        name = "server" if policy.model.startswith(("http://", "https://")) else "transformers"
-    if name not in ("transformers", "vllm"):
-        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm")
-    progress.note(f"loading {policy.model} ({name})")
+        name = "server" if _is_url(policy.model) else "transformers"
+    if name not in ("transformers", "vllm", "server"):
+        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm, or URL#NAME")
+    progress.note(f"loading {policy.name} ({name})")
     engine = open_engine(
         name,
         policy.model,
@@ -194,6 +198,10 @@ def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Pro
     finally:
         engine.close()
     _note_unscored(run, policy, progress)
+
+
+def _is_url(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
 
 
 def _note_unscored(run: RunFolder, policy: Policy, progress: Progress) -> None:

@@ -22,7 +22,7 @@ from expo_bench.planning import Progress
 from expo_bench.store import write_atomically
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
-from expo_bench.trainers.training import load_recipe, recipe_yaml
+from expo_bench.trainers.training import load_recipe, recipe_yaml, same_recipe
 
 _POLL_SECONDS = 0.2
 
@@ -137,8 +137,7 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
 def _check_same_study(study: Study, path: Path) -> None:
     """Arms and seeds may be added to a study; what its finished runs were made with may not change."""
     for run in runs(study, path):
-        kept = run.folder.recipe_path
-        if kept.is_file() and kept.read_text(encoding="utf-8") != recipe_yaml(run.recipe):
+        if run.folder.recipe_path.is_file() and not same_recipe(run.folder, run.recipe):
             raise UserError(f"{run.folder.path} was made with another recipe; choose another folder with -o")
     write_atomically(path / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
 

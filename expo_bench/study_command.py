@@ -27,11 +27,14 @@ def study(
 
     The same command again goes on with what is not finished; arms and seeds may be added to the file.
     """
+    from expo_bench.compare import write
     from expo_bench.errors import UserError
     from expo_bench.learning_curves import learning_curves
     from expo_bench.progress import TerminalProgress
+    from expo_bench.reports.ledger_page import ledger_page
     from expo_bench.store import write_atomically
     from expo_bench.studies import load_study, runs, train_all
+    from expo_bench.study_ledger import study_ledger
     from expo_bench.study_report import study_report
 
     path = out or Path("results") / file.stem
@@ -49,7 +52,11 @@ def study(
     finished = [run for run in runs(chosen, path) if run.done]
     points = learning_curves(finished)
     write_atomically(path / "curves.json", _as_json(points))
-    page = study_report(finished, points, path / "report.html", file.stem)
+    ledger = study_ledger(finished)
+    if ledger:
+        write(ledger, path / "ledger")
+        ledger_page(ledger.content, path / "ledger" / "report.html")
+    page = study_report(finished, points, path / "report.html", file.stem, ledger.content if ledger else None)
     if as_json:
         typer.echo(json.dumps({"study": str(path), "curves": json.loads(_as_json(points)), "failed": failed}))
     else:

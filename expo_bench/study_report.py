@@ -1,6 +1,6 @@
 """The page of a study: learning curves by arm, where rewards vanish, and what each arm solves in the end."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ MOST_ARMS = 6
 """Curves of a figure that are still told apart; more make a second figure, which repeats the first arm."""
 
 
-def study_report(runs: Sequence[Run], points: Sequence[Point], out: Path, title: str) -> Path:
+def study_report(
+    runs: Sequence[Run], points: Sequence[Point], out: Path, title: str, ledger: Mapping[str, Any] | None = None
+) -> Path:
     """Write the page and its figures, in the folder `figures` beside it; both depend on the points alone."""
     drawn = _drawings(points)
     for drawing in drawn:
@@ -29,6 +31,7 @@ def study_report(runs: Sequence[Run], points: Sequence[Point], out: Path, title:
             {"caption": one.caption, "wide": trusted(one.wide), "narrow": trusted(one.narrow)} for one in drawn
         ],
         "table_data": _table(points),
+        "ledger": _ledger(ledger) if ledger else None,
         "recipes": _recipes(runs),
     }
     write_atomically(out, render("study.html.j2", context))
@@ -87,6 +90,28 @@ def _table(points: Sequence[Point]) -> dict[str, Any]:
     )
     head = ["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"]
     return {"caption": caption, "head": head, "wordy": False, "rows": rows}
+
+
+def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the verdicts, and a table of the coverage cells, an arm a row."""
+    rows = []
+    for section in content["comparisons"]:
+        numbers = section["subsets"]["all"]
+        cells, null = numbers["cells"], numbers["null"]
+        shown = [cells["both"], cells["base_only"], cells["trained_only"], f"{null['expected']:.1f}", cells["neither"]]
+        texts = [*shown, section["verdict"]["kind"]]
+        cell_rows = [{"text": str(text), "interval": ""} for text in texts]
+        rows.append({"label": section["trained"], "depth": 1, "series": None, "cells": cell_rows})
+    budget = content["comparisons"][0]["subsets"]["all"]["budget"]["smallest"]
+    caption = (
+        f"Problems solved in {budget} samples by the base and by the arm's last checkpoint, first seed. By "
+        "chance: how many new (or lost) ones two draws of the same policy would show."
+    )
+    head = ["Arm", "both", "lost", "new", "by chance", "neither", "verdict"]
+    return {
+        "table": {"caption": caption, "head": head, "wordy": False, "rows": rows},
+        "caveats": content["comparisons"][0]["verdict"]["caveats"],
+    }
 
 
 def _cell(point: Point | None) -> dict[str, str]:

@@ -177,6 +177,9 @@ def text_of(found: dict[str, Any]) -> str:
     ]
     if done["processes"] > 1:
         lines.append(f"the same under ZeRO-3 or FSDP: {_memory_text(_sharded(parts, done['processes']))}")
+    if found["trl"].get("use_vllm") and found["trl"].get("vllm_mode", "colocate") == "colocate":
+        share = found["trl"].get("vllm_gpu_memory_utilization", 0.3)
+        lines.append(f"vLLM beside it: {share:.0%} of the device for weights and cache")
     comments = "".join(f"# {line}\n" for line in lines)
     return f"{yaml.safe_dump(found['recipe'], sort_keys=False, allow_unicode=True)}{comments}{found['folder']}"
 
@@ -207,7 +210,7 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
     if not is_first:
         logging.getLogger("expo_bench").setLevel(logging.ERROR)
     try:
-        with TerminalProgress() if is_first else nullcontext(_Silent()) as progress, _standard_output_to_error():
+        with TerminalProgress() if is_first else nullcontext(SilentProgress()) as progress, _standard_output_to_error():
             progress.note(f"{recipe.method} of {recipe.model}, {recipe.steps} steps, in {folder.path}")
             record = run_training(recipe, folder, progress)
     except KeyboardInterrupt:
@@ -221,7 +224,7 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
     typer.echo(json.dumps({"folder": str(folder.path), **record}) if as_json else str(folder.path))
 
 
-class _Silent:
+class SilentProgress:
     """The progress of all processes but the first."""
 
     def note(self, text: str) -> None:

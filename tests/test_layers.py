@@ -20,6 +20,7 @@ LAYERS = [
         "prompts",
         "stats",
         "store",
+        "comparisons",
         "answers",
         "equivalence",
         "extraction",
@@ -39,11 +40,22 @@ LAYERS = [
         "candidates",
         "likelihoods",
         "two_property",
+        "compare",
+        "ledgers",
     },
-    {"planning", "evaluation", "measuring"},
+    {"planning", "evaluation", "measuring", "importing", "foreign_samples", "lighteval_details"},
     {"trainers"},
-    {"studies", "learning_curves", "study_report"},
-    {"progress", "options", "cli", "likelihood_commands", "train_command", "study_command"},
+    {"studies", "learning_curves", "study_report", "study_ledger", "frames"},
+    {
+        "progress",
+        "options",
+        "cli",
+        "import_command",
+        "likelihood_commands",
+        "train_command",
+        "study_command",
+        "compare_command",
+    },
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # a layer's modules may use each other, but stages meet on disk only, and problems know no engine
@@ -56,6 +68,7 @@ APART = [
     {"candidates"},
     {"likelihoods"},
     {"two_property"},
+    {"compare", "ledgers"},
     {"problems"},
     {"engines"},
 ]
@@ -116,6 +129,8 @@ def test_only_one_module_imports_each_gate() -> None:
         ("expo_bench.metrics", "torch transformers vllm pandas"),
         ("expo_bench.reporting", "torch transformers vllm pandas"),
         ("expo_bench.grading", "torch transformers vllm pandas"),
+        ("expo_bench.importing", "torch transformers vllm pandas datasets pyarrow"),
+        ("expo_bench.frames", "torch transformers vllm pandas datasets pyarrow"),
         ("expo_bench.measuring", "torch transformers vllm pandas datasets pyarrow"),
     ],
 )

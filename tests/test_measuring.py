@@ -119,7 +119,7 @@ def test_an_interrupted_scoring_goes_on(finished: Path) -> None:
         ([*CANDIDATES, "1", "--explain-prompt", "nope"], "neither a file nor one of self-explain"),
         ([*CANDIDATES, "1", "--sources", "own", "--samples", "nowhere"], "not a run folder"),
         (["likelihood", "nowhere", "-m", "micro"], "not a run folder"),
-        (["likelihood", "run", "-m", "http://127.0.0.1:1/v1#x"], "the server engine does not score"),
+        (["likelihood", "run", "-m", "http://127.0.0.1:1/v1#x"], "no server answers at"),
         (["likelihood", "run", "-m", "another", "--engine", "nope"], "use --engine transformers or vllm"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from typing import Any
 
 from expo_bench.engines.base import Completion, Request, SamplingParams
@@ -9,6 +10,8 @@ from expo_bench.rows import FinishReason
 
 VLLM_NEUTRAL = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
 """A vLLM server fills what a request leaves open from the checkpoint's generation_config.json."""
+TOO_LONG = re.compile(r"context.?(length|window|size)|reduce the length", re.IGNORECASE)
+"""What servers say of more tokens than the model's context holds."""
 _FINISH: dict[Any, FinishReason] = {"stop": "stop", "length": "length"}
 
 
@@ -44,7 +47,7 @@ def completion(problem_id: str, sample_index: int, content: bytes, *, chat: bool
     Raises:
         MalformedReply: it cannot be read, or does not hold exactly one completion and its number of tokens.
     """
-    answer = _parse(content)
+    answer = parse(content)
     choices = answer.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
         raise MalformedReply("the answer has no choices")
@@ -57,7 +60,7 @@ def completion(problem_id: str, sample_index: int, content: bytes, *, chat: bool
     text = _chat_text(choice) if chat else choice.get("text")
     if not isinstance(text, str):
         raise MalformedReply("the answer has no text")
-    token_ids = _integers(choice.get("token_ids"))
+    token_ids = integers(choice.get("token_ids"))
     logprobs = _logprobs(choice, chat)
     n_tokens = len(token_ids) if token_ids is not None else _count(answer, logprobs)
     # a sum over other tokens than were counted would be no likelihood of the text
@@ -76,7 +79,7 @@ def completion(problem_id: str, sample_index: int, content: bytes, *, chat: bool
 def error_text(content: bytes) -> str:
     """Return what a server says in the body of an error: its message where there is one, else the body."""
     try:
-        body = _parse(content)
+        body = parse(content)
     except MalformedReply:
         return content.decode(errors="replace")
     inner = body.get("error")
@@ -97,7 +100,8 @@ def failed(problem_id: str, sample_index: int, reason: str) -> Completion:
     )
 
 
-def _parse(content: bytes) -> dict[str, Any]:
+def parse(content: bytes) -> dict[str, Any]:
+    """Return the JSON object; raise a MalformedReply for anything else."""
     try:
         answer = json.loads(content)
     except (ValueError, RecursionError):
@@ -129,7 +133,8 @@ def _logprobs(choice: dict[str, Any], chat: bool) -> list[float] | None:
         return None
 
 
-def _integers(values: Any) -> tuple[int, ...] | None:
+def integers(values: Any) -> tuple[int, ...] | None:
+    """Return a JSON list of whole numbers; None for anything else."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         return None
     return tuple(values)

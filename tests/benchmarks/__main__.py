@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-MODULES = ("startup", "metrics", "grading", "generation", "likelihood", "vllm")
+MODULES = ("startup", "metrics", "comparison", "grading", "generation", "likelihood", "vllm")
 
 
 def main() -> None:

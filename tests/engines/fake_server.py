@@ -1,7 +1,9 @@
 """A small OpenAI-compatible server on loopback that misbehaves on demand.
 
-What a request meets depends on the text of its last user message: `Plan` objects by that text, one consumed an attempt,
-the last one kept. Everything that arrived is in `seen`.
+What a request meets depends on the text of its last user message, or on its prompt: `Plan` objects by that text, one
+consumed an attempt, the last one kept. Everything that arrived is in `seen`.
+
+Its tokenizer takes characters for tokens, their code points for ids. /tokenize is no completion: it meets `tokenizing`.
 """
 
 import json
@@ -34,6 +36,27 @@ class Plan:
     """Changes the usual completion."""
 
 
+BEGIN, END, TURN = 1, 2, 3
+"""Special ids: before a text, behind a finished message, before the assistant's turn."""
+
+
+def token_ids(asked: dict[str, Any]) -> list[int]:
+    """Return what /tokenize answers, as vLLM's defaults have it."""
+    if "prompt" in asked:
+        return [BEGIN] * asked.get("add_special_tokens", True) + [ord(letter) for letter in asked["prompt"]]
+    ids = [BEGIN]
+    for message in asked["messages"]:
+        ids += [*map(ord, message["content"]), END]
+    if asked.get("continue_final_message"):
+        return ids[:-1]
+    return [*ids, TURN] if asked.get("add_generation_prompt", True) else ids
+
+
+def logprob(token: int) -> float:
+    """Return the log-probability that any prompt gives a token."""
+    return -(token % 8) / 4
+
+
 def usual(path: str, asked: dict[str, Any]) -> dict[str, Any]:
     """Return a good completion of three tokens, one of which tells the seed."""
     logprobs = [-0.5, -0.25, -0.25]
@@ -48,6 +71,9 @@ def usual(path: str, asked: dict[str, Any]) -> dict[str, Any]:
             else None,
         }
     else:
+        if "prompt_logprobs" in asked:
+            scores = [{str(token): {"logprob": logprob(token), "rank": 1}} for token in asked["prompt"]]
+            return {"choices": [{"index": 0, "text": text, "prompt_logprobs": [None, *scores[1:]]}]}
         choice = {"index": 0, "text": text, "finish_reason": "stop", "logprobs": {"token_logprobs": logprobs}}
     return {
         "id": "1",
@@ -71,6 +97,10 @@ class FakeServer(ThreadingHTTPServer):
         self.everything: Plan | None = None
         """What every completion request meets, whatever its text."""
         self.models: Plan = Plan(body={"data": [{"id": "m", "root": "/models/m", "owned_by": "fake"}]})
+        self.tokenizing: list[Plan] = [Plan()]
+        """What a request to /tokenize meets, one an attempt, the last one kept."""
+        self.max_model_len: int | None = 100
+        """As /tokenize tells it, where it does."""
         self.seen: list[dict[str, Any]] = []
         self.attempts: dict[str, int] = defaultdict(int)
         self.times: dict[str, list[float]] = defaultdict(list)
@@ -122,10 +152,13 @@ class _Handler(BaseHTTPRequestHandler):
             server.running += 1
             server.most_running = max(server.most_running, server.running)
         try:
+            if self.path == "/tokenize":
+                self.tokenize(asked)
+                return
             if "messages" in asked:
                 text = next(m["content"] for m in reversed(asked["messages"]) if m["role"] == "user")
             else:
-                text = asked["prompt"]
+                text = "".join(chr(one) if isinstance(one, int) else one for one in asked["prompt"])
             plan = server.plan(text)
             body = plan.body
             if body is None:
@@ -136,6 +169,18 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             with server.guard:
                 server.running -= 1
+
+    def tokenize(self, asked: dict[str, Any]) -> None:
+        server = self.server
+        with server.guard:
+            plan = server.tokenizing[0] if len(server.tokenizing) == 1 else server.tokenizing.pop(0)
+        ids = token_ids(asked)
+        body: dict[str, Any] = {"tokens": ids, "count": len(ids)}
+        if server.max_model_len is not None:
+            body["max_model_len"] = server.max_model_len
+        if plan.edit:
+            plan.edit(body)
+        self.answer(plan, body if plan.body is None else plan.body)
 
     def answer(self, plan: Plan, body: Any) -> None:
         # in small steps, so that a client that goes away is noticed

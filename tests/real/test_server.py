@@ -10,12 +10,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from expo_bench.engines.base import Request, SamplingParams
+from expo_bench.engines.base import Continuation, Request, SamplingParams, ScoreRequest
 from expo_bench.engines.server import ServerEngine
+from expo_bench.engines.transformers import TransformersEngine
 from expo_bench.errors import UserError
 from tests.real.conftest import question
+from tests.real.test_scoring_agreement import requests_of
 
 pytestmark = pytest.mark.real
 
@@ -116,3 +119,41 @@ def test_prefix_is_continued_and_not_repeated(url: str) -> None:
 def test_unknown_model(url: str, real_requests: list[Request]) -> None:
     with pytest.raises(UserError, match="does not exist"):
         list(ServerEngine(url, "nope").generate(real_requests, SAMPLING))
+
+
+@pytest.mark.skipif(not os.environ.get("EXPO_BENCH_DATA"), reason="EXPO_BENCH_DATA names no folder")
+def test_scores_are_those_of_the_transformers_engine(url: str, real_model: str) -> None:
+    server, here = ServerEngine(url, "SmolLM2"), TransformersEngine(real_model, dtype="bfloat16")
+    try:
+        requests = requests_of(server)[:5]
+        assert requests == requests_of(here)[:5]  # the same ids, end of turn included
+        got, expected = ({one.problem_id: one for one in engine.score(requests)} for engine in (server, here))
+    finally:
+        server.close()
+        here.close()
+    assert len(got) == len(expected) == 5
+    assert all(one.entropies is None and one.token_ids == expected[name].token_ids for name, one in got.items())
+    differences = [one.logprobs.astype(np.float64) - expected[name].logprobs for name, one in got.items()]
+    a_token = np.abs(np.concatenate(differences))
+    print(f"{len(a_token)} tokens, mean |difference| {a_token.mean():.2g} a token, largest {a_token.max():.2g}")
+    assert a_token.mean() <= 0.05
+    assert max(abs(chain.mean()) for chain in differences) <= 0.02
+
+
+def test_a_scored_sample_has_the_samplers_sum(url: str, real_requests: list[Request]) -> None:
+    engine = ServerEngine(url, "SmolLM2")
+    drawn = list(engine.generate(real_requests, SAMPLING))
+    messages = {request.problem_id: request.messages for request in real_requests}
+    requests = [
+        ScoreRequest(
+            problem_id=f"{one.problem_id}-{one.sample_index}",
+            messages=messages[one.problem_id],
+            continuations=(Continuation(key="own", token_ids=one.token_ids or ()),),
+        )
+        for one in drawn
+    ]
+    sums = {scored.problem_id: float(scored.logprobs.sum(dtype=np.float64)) for scored in engine.score(requests)}
+    engine.close()
+    for one in drawn:
+        # bfloat16: prefill and decoding round differently
+        assert sums[f"{one.problem_id}-{one.sample_index}"] == pytest.approx(one.sum_logprob, abs=0.05 * one.n_tokens)

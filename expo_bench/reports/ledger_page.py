@@ -1,0 +1,74 @@
+"""The page of a sharpening ledger: verdicts, figures, and the numbers behind them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from expo_bench.reports.ledger_figures import draw_ledger
+from expo_bench.reports.pages import flatten, render, trusted
+from expo_bench.reports.svg import standalone
+from expo_bench.store import write_atomically
+
+Numbers = Mapping[str, Any]
+
+_HEAD = ["Problems", "n", "both", "lost", "new", "by chance", "neither", "base pass@1", "trained pass@1", "change",
+         "base pass@n", "trained pass@n", "k*"]  # fmt: skip
+
+
+def ledger_page(content: Numbers, out: Path) -> Path:
+    """Write the page of `ledger.json`'s content, and its figures in the folder `figures` beside it."""
+    sections = []
+    for number, section in enumerate(content["comparisons"], start=1):
+        drawn = draw_ledger(section, f"ledger_{number}")
+        for drawing in drawn:
+            write_atomically(out.parent / "figures" / f"{drawing.name}.svg", standalone(drawing.wide))
+        sections.append(
+            {
+                "title": f"{section['trained']} against {section['base']}",
+                "role": section["role"],
+                "sentence": section["verdict"]["sentence"],
+                "caveats": section["verdict"].get("caveats", []),
+                "figures": [
+                    {"caption": one.caption, "wide": trusted(one.wide), "narrow": trusted(one.narrow)} for one in drawn
+                ],
+                "table": _table(section["subsets"]),
+            }
+        )
+    runs = [{"name": name, "facts": flatten(run)} for name, run in content["runs"].items()]
+    lead = " ".join(one["sentence"] for one in sections if one["role"] == "trained")
+    write_atomically(out, render("ledger.html.j2", {"title": "Sharpening or new problems?", "lead": lead,
+                                                    "sections": sections, "runs": runs}))  # fmt: skip
+    return out
+
+
+def _table(subsets: Mapping[str, Numbers]) -> dict[str, Any]:
+    rows = []
+    for name, numbers in subsets.items():
+        cells, curve, k = numbers["cells"], numbers["pass_at_k"], numbers["crossover"]["k"]
+        shown = [
+            _plain(numbers["budget"]["smallest"]),
+            *(_plain(cells[cell]) for cell in ("both", "base_only", "trained_only")),
+            _plain(f"{numbers['null']['expected']:.1f}"),
+            _plain(cells["neither"]),
+            *(_percent(curve[side], 0) for side in ("base", "trained", "difference")),
+            *(_percent(curve[side], -1) for side in ("base", "trained")),
+            _plain("–" if k is None else k),
+        ]
+        depth = 0 if name == "all" else 1
+        rows.append({"label": f"{name} ({numbers['n_problems']})", "depth": depth, "series": None, "cells": shown})
+    caption = (
+        "Cells count problems solved at least once in n samples. By chance: how many new, and how many lost ones the "
+        "base against itself would show. pass@k in percent, with 95% intervals over problems; k*: from here on the "
+        "base's pass@k is at least the trained model's."
+    )
+    return {"caption": caption, "head": _HEAD, "wordy": False, "rows": rows}
+
+
+def _plain(value: object) -> dict[str, str]:
+    return {"text": str(value), "interval": ""}
+
+
+def _percent(estimate: Numbers, at: int) -> dict[str, str]:
+    value, low, high = (estimate[name][at] for name in ("value", "low", "high"))
+    interval = "" if low is None else f"{100 * low:.1f}…{100 * high:.1f}"
+    return {"text": f"{100 * value:.1f}", "interval": interval}
