@@ -29,7 +29,7 @@ demo: setup  ## Evaluate the embedded policy: table, report
 	$(VENV)/bin/expo-bench demo
 
 test: setup  ## The tests: CPU, no network
-	$(VENV)/bin/python -m pytest -m "not real and not slow"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not real and not slow"
 
 test-real: $(VENV)/.vllm $(REAL_MODEL)/config.json  ## Real model, real engines, real benchmarks (where EXPO_BENCH_DATA names them), and the slow tests
 	$(VENV)/bin/python -m pytest -m "real or slow"
