@@ -1,5 +1,6 @@
 """The report in a real browser: nothing foreign runs, and no page is wider than its window."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -9,7 +10,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from expo_bench.compare import Request, compare
+from expo_bench.learning_curves import Point
 from expo_bench.reporting import report
+from expo_bench.reports.ledger_page import ledger_page
+from expo_bench.study_report import study_report
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
@@ -47,7 +52,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         n_problems=12,
         benchmark=HOSTILE[2],
     )
+    base, *trained = (run.path for run in runs)
+    names = {base: "the base", trained[0]: HOSTILE[0], trained[1]: "another " * 9}
+    request = Request(base=base, trained=tuple(trained), names=names, grader=GRADER, allow_different_protocol=True)
+    ledger = compare(request).content
+    curves = Path(__file__).resolve().parents[2] / "results/published/micro-level5/curves.json"
+    points = [Point(**{**one, "per_seed": tuple(one["per_seed"])}) for one in json.loads(curves.read_bytes())]
     return {
+        "ledger": ledger_page(ledger, folder / "ledger" / "report.html"),
+        "study": study_report([], points, folder / "study" / "report.html", "A study", ledger),
         "chains": report([chains], folder / "chains.html", grader=GRADER),
         "hostile": report([hostile], folder / "hostile.html", grader=GRADER),
         "several": report([*runs, hostile], folder / "several.html", grader=GRADER),
@@ -96,7 +109,7 @@ def test_no_foreign_script_runs(
 
 
 @pytest.mark.parametrize("width", [360, 1280])
-@pytest.mark.parametrize("name", ["hostile", "several", "chains"])
+@pytest.mark.parametrize("name", ["hostile", "several", "chains", "ledger", "study"])
 def test_page_is_never_wider_than_its_window(pages: dict[str, Path], tmp_path: Path, name: str, width: int) -> None:
     frame = tmp_path / "frame.html"
     frame.write_text(FRAME.format(width=width, page=pages[name].as_uri()), encoding="utf-8")
