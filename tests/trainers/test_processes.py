@@ -34,6 +34,7 @@ def launch(folder, *words):
     )
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives(tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     one = CliRunner().invoke(app, ["train", str(tmp_path / "recipe.yaml"), "-o", str(tmp_path / "one")])
