@@ -1,0 +1,174 @@
+"""The figures and tables of a study and of training runs, on inputs small enough to be checked by hand."""
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from analysis import learning_curves, training_likelihood
+from expo_bench import Rollout, TrainingFolder
+from expo_bench.store import encode
+
+
+def point(arm: str, step: int, metric: str, *per_seed: float, level: int | None = None) -> dict[str, object]:
+    mean = sum(per_seed) / len(per_seed)
+    counted = metric == "groups all wrong"
+    return {
+        "arm": arm, "step": step, "metric": metric, "level": level, "value": mean, "per_seed": per_seed,
+        "ci_low": None if counted else mean - 0.05, "ci_high": None if counted else mean + 0.05,
+        "n_problems": 0 if counted else 10, "generated_tokens": 1234.5 * step,
+    }  # fmt: skip
+
+
+POINTS = [
+    point("grpo", 0, "pass@1", 0.1, 0.2),
+    point("grpo", 0, "pass@8", 0.3, 0.4),
+    point("grpo", 2, "pass@1", 0.25, 0.5),
+    point("grpo", 2, "pass@1", 0.9, 0.9, level=5),
+    point("grpo", 2, "pass@8", 0.5, 0.75),
+    point("grpo", 2, "groups all wrong", 1.0, 1.0),
+    point("expo_grpo", 0, "pass@1", 0.1),
+    point("expo_grpo", 0, "pass@8", 0.3),
+    point("expo_grpo", 4, "pass@1", 0.6),
+    point("expo_grpo", 4, "pass@8", 0.95),
+]
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    (tmp_path / "curves.json").write_text(json.dumps(POINTS))
+    return tmp_path
+
+
+def run(main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["analysis", *map(str, words)])
+    main()
+
+
+def refused(main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys, *words: object) -> str:
+    with pytest.raises(SystemExit) as ended:
+        run(main, monkeypatch, *words)
+    assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    return line
+
+
+def texts(file: Path) -> str:
+    """Return the labels of a figure; matplotlib draws glyphs as paths, and names each text in a comment."""
+    assert ElementTree.parse(file).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    return file.read_text(encoding="utf-8")
+
+
+def test_table_has_the_last_point_of_each_arm() -> None:
+    assert learning_curves.table(POINTS).splitlines() == [
+        "| arm | pass@1 | seeds | pass@8 | generated tokens |",
+        "|---|---|---|---|---|",
+        # means of (0.25, 0.5) and (0.5, 0.75), 5 points to either side; 1234.5 tokens a step, 2 and 4 steps
+        "| grpo | 37.5% [32.5%, 42.5%] | 25.0%, 50.0% | 62.5% [57.5%, 67.5%] | 2,469 |",
+        "| expo_grpo | 60.0% [55.0%, 65.0%] | 60.0% | 95.0% [90.0%, 100.0%] | 4,938 |",
+    ]
+
+
+def test_curves_are_the_points_and_the_seeds() -> None:
+    figure = learning_curves.draw(POINTS, ["grpo", "absent", "expo_grpo"], "methods")
+    drawn = [
+        [(list(line.get_xdata()), [round(y, 3) for y in line.get_ydata()]) for line in panel.lines]
+        for panel in figure.axes
+    ]
+    # each arm: its seeds, then the mean; the level's own point and the counted one are left out
+    assert drawn[0] == [
+        *[([0, 2], [0.1, 0.25]), ([0, 2], [0.2, 0.5]), ([0, 2], [0.15, 0.375])],
+        *[([0, 4], [0.1, 0.6]), ([0, 4], [0.1, 0.6])],
+    ]
+    assert drawn[1] == [
+        *[([0, 2], [0.3, 0.5]), ([0, 2], [0.4, 0.75]), ([0, 2], [0.35, 0.625])],
+        *[([0, 4], [0.3, 0.95]), ([0, 4], [0.3, 0.95])],
+    ]
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    assert {(x, round(y, 3)) for x, y in band} == {(0, 0.1), (0, 0.2), (2, 0.325), (2, 0.425)}
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["grpo", "expo_grpo"]
+
+
+def test_a_study_becomes_figures_and_a_table(study: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    run(learning_curves.main, monkeypatch, study)
+    assert (study / "figures/table.md").read_text() == learning_curves.table(POINTS)
+    assert capsys.readouterr().out == learning_curves.table(POINTS) + f"{study / 'figures'}\n"
+    everything = texts(study / "figures/arms.svg")
+    out = study / "chosen"
+    run(learning_curves.main, monkeypatch, study, "-o", out, "--figure", "a-b=grpo", "--figure", "c=grpo,expo_grpo")
+    assert sorted(path.name for path in out.iterdir()) == ["a-b.svg", "c.svg", "table.md"]
+    assert "<!-- expo_grpo -->" in everything and "<!-- expo_grpo -->" in texts(out / "c.svg")
+    assert "<!-- expo_grpo -->" not in texts(out / "a-b.svg") and "<!-- grpo -->" in texts(out / "a-b.svg")
+
+
+def test_bad_input_of_a_study(study: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    line = refused(learning_curves.main, monkeypatch, capsys, study / "nowhere")
+    assert "curves.json" in line and "run expo-bench study first" in line
+    for figure in ("a=grpo,gone", "a", "../a=grpo", "=grpo"):
+        line = refused(learning_curves.main, monkeypatch, capsys, study, "--figure", figure)
+        assert figure in line and "NAME=ARM,ARM of grpo,expo_grpo" in line
+
+
+def rollout(step: int, source: str, at: int, n_tokens: int, logprob: float | None, reward: float | None) -> Rollout:
+    return Rollout(
+        step=step, group=0, problem_id="p", level=3, source=source, sample_index=at, text="", n_tokens=n_tokens,
+        finish_reason="stop", sum_logprob=logprob, status="graded", reward=reward, advantage=None, weight=None,
+        leaks_answer=None,
+    )  # fmt: skip
+
+
+ROLLOUTS = [
+    rollout(0, "own", 0, 4, -2.0, 0.0),  # -0.5 a token
+    rollout(0, "own", 1, 2, -3.0, 0.0),  # -1.5
+    rollout(0, "self_explanation", 0, 10, -1.0, None),  # -0.1
+    rollout(0, "expert", 0, 2, -34.0, None),  # -17
+    rollout(1, "own", 0, 5, -1.0, 1.0),  # -0.2
+    rollout(1, "own", 1, 5, None, 1.0),
+    rollout(1, "own", 2, 0, 0.0, 1.0),
+    rollout(1, "expert", 0, 2, None, None),
+]
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Path:
+    path = tmp_path / "grpo" / "seed-0"
+    path.mkdir(parents=True)
+    TrainingFolder(path).rollouts_path.write_bytes(b"".join(encode(row) for row in ROLLOUTS))
+    return path
+
+
+def test_means_are_over_chains_that_were_measured() -> None:
+    found = training_likelihood.mean_logprobs(ROLLOUTS)
+    # (-0.5 - 1.5) / 2, each chain alike whatever its length; unmeasured and empty chains are left out
+    assert found == {
+        "own": {0: pytest.approx(-1.0), 1: pytest.approx(-0.2)},
+        "self_explanation": {0: pytest.approx(-0.1)},
+        "expert": {0: pytest.approx(-17.0)},
+    }
+
+
+def test_panels_of_a_training_run(training: Path) -> None:
+    above, below = training_likelihood.draw([training]).axes
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in below.lines}
+    # the only group is all wrong at step 0 and all right at step 1
+    assert lines == {"all wrong, level 3": ([0, 1], [1.0, 0.0]), "all right, level 3": ([0, 1], [0.0, 1.0])}
+    assert [line.get_label() for line in above.lines] == ["own", "self explanation", "expert"]
+    assert math.isclose(above.lines[2].get_ydata()[0], -17.0)
+    assert above.get_title() == "grpo, seed-0"
+
+
+def test_training_runs_become_a_figure(training: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    out = training / "likelihood.svg"
+    run(training_likelihood.main, monkeypatch, training, training, "-o", out)
+    assert capsys.readouterr().out == f"{out}\n"
+    assert texts(out).count("<!-- grpo, seed-0 -->") == 2
+
+
+def test_a_folder_without_rollouts(training: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    out = training / "likelihood.svg"
+    line = refused(training_likelihood.main, monkeypatch, capsys, training, training.parent, "-o", out)
+    assert str(training.parent) in line and "no rollouts.jsonl" in line and not out.exists()
