@@ -1,5 +1,6 @@
 """What the stages that draw from a policy share: which samples a file lacks, and how they get into it."""
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,12 @@ from expo_bench.store import Appender
 
 Missing = list[tuple[Problem, list[int]]]
 """Problems that lack samples, in order, with the sample indexes that they lack."""
+
+
+def seed_from(*parts: int | str) -> int:
+    """Return a seed below 2**48 that depends on these parts and their order alone."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:6])
 
 
 def missing(rows: Iterable[Sample], problems: Sequence[Problem], n: int) -> Missing:

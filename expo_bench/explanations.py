@@ -1,10 +1,9 @@
 """The stage from problems to self-explanations: chains that the policy writes when it is shown the gold answer."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from expo_bench.drawing import Missing, draw, missing
+from expo_bench.drawing import Missing, draw, missing, seed_from
 from expo_bench.engines.base import Generator, SamplingParams
 from expo_bench.prompts import Prompt
 from expo_bench.rows import Problem, Sample
@@ -13,8 +12,7 @@ from expo_bench.store import RunFolder
 
 def explanation_seed(run_seed: int, problem_id: str, index: int) -> int:
     """Return the seed of one self-explanation, below 2**48; independent of the seeds of the plain samples."""
-    digest = hashlib.sha256(f"{run_seed}/{problem_id}/self_explain/{index}".encode()).digest()
-    return int.from_bytes(digest[:6])
+    return seed_from(run_seed, problem_id, "self_explain", index)
 
 
 def missing_explanations(run: RunFolder, problems: Sequence[Problem], n: int) -> Missing:

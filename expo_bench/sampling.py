@@ -1,10 +1,9 @@
 """The stage from problems to samples."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from expo_bench.drawing import Missing, draw, missing
+from expo_bench.drawing import Missing, draw, missing, seed_from
 from expo_bench.engines.base import Completion, Generator, Request, SamplingParams
 from expo_bench.prompts import Prompt
 from expo_bench.rows import Problem, Sample
@@ -15,8 +14,7 @@ THINK_END = "</think>"
 
 def sample_seed(run_seed: int, problem_id: str, sample_index: int) -> int:
     """Return the seed of one sample, below 2**48: the same wherever and whenever the sample is drawn."""
-    digest = hashlib.sha256(f"{run_seed}/{problem_id}/{sample_index}".encode()).digest()
-    return int.from_bytes(digest[:6])
+    return seed_from(run_seed, problem_id, sample_index)
 
 
 def sample(

@@ -8,6 +8,9 @@ from typing import Any
 import expo_bench
 from expo_bench.errors import UserError
 
+SMALL = 10_000_000
+"""Parameters below which one thread is faster than several: they would wait for each other at every tiny product."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:

@@ -228,5 +228,12 @@ def install(model: Any) -> None:
     model.set_attn_implementation(ATTENTION)
 
 
+@torch.inference_mode()
+def next_logits(model: Any, ids: torch.Tensor, positions: torch.Tensor, slots: KeyValues) -> torch.Tensor:
+    """Logits (B, V) of an installed model after the last of ids (B, S), which stand at positions (B, S)."""
+    out = model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=1, slots=slots)
+    return out.logits[:, -1]  # type: ignore[no-any-return]
+
+
 def _no_mask(*_: Any, **__: Any) -> None:
     """Attention masks itself: it knows each slot's length."""

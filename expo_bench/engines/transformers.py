@@ -16,15 +16,13 @@ import transformers
 from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.batching import Batch, Prompt, Running, failed, is_out_of_memory
 from expo_bench.engines.digest import text_digest, weights_digest
-from expo_bench.engines.loading import find_model, load_model, load_tokenizer
-from expo_bench.engines.rendering import prompt_ids
+from expo_bench.engines.loading import SMALL, find_model, load_model, load_tokenizer
+from expo_bench.engines.rendering import chain_ids, end_ids, prompt_ids
 from expo_bench.engines.scoring import score_prompt
-from expo_bench.engines.slots import Slots, install
+from expo_bench.engines.slots import Slots, install, next_logits
 from expo_bench.errors import UserError
 
 _PADDED_TOKENS = 4096
-_SMALL = 10_000_000
-"""Parameters below which one thread is faster than several."""
 _EMPTY = "the prompt has no tokens"
 _OPTIONS = {"batch_size": 128, "device": "auto"}
 
@@ -67,7 +65,7 @@ class TransformersEngine:
         )
         self._model = load_model(self._files, dtype, self.device)
         self._threads = torch.get_num_threads()
-        if self.device == "cpu" and self._model.num_parameters() < _SMALL:
+        if self.device == "cpu" and self._model.num_parameters() < SMALL:
             # threads that wait for each other at every tiny product cost more than they do, 30 times on a busy machine
             torch.set_num_threads(1)
         install(self._model)
@@ -76,7 +74,7 @@ class TransformersEngine:
             self._tokenizer.chat_template = chat_template
         self._enable_thinking = enable_thinking
         self.batch_size = int(chosen["batch_size"])
-        self._ends = _end_ids(self._model, self._tokenizer)
+        self._ends = end_ids(self._model, self._tokenizer)
         self._context = getattr(self._model.config, "max_position_embeddings", None) or 2**31
 
     def describe(self) -> dict[str, Any]:
@@ -148,9 +146,8 @@ class TransformersEngine:
             yield from batch.advance()
 
     def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
-        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return (*ids, self._tokenizer.eos_token_id)
+        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
+        return chain_ids(self._tokenizer, text)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the likelihood of all continuations; see `base.Scorer.score`."""
@@ -183,14 +180,6 @@ class TransformersEngine:
             return None
         return f"{length} tokens with the prompt, the model's context is {self._context}"
 
-    @torch.inference_mode()
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, slots: Slots) -> torch.Tensor:
         """Logits (B, V) after the last of ids (B, S), which stand at positions (B, S)."""
-        out = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=1, slots=slots)
-        return out.logits[:, -1]  # type: ignore[no-any-return]
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    own = model.generation_config.eos_token_id
-    listed = own if isinstance(own, list) else [own]
-    return frozenset(token for token in [*listed, tokenizer.eos_token_id] if token is not None)
+        return next_logits(self._model, ids, positions, slots)

@@ -17,7 +17,7 @@ from typing import Any
 from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import find_model
-from expo_bench.engines.rendering import prompt_ids
+from expo_bench.engines.rendering import chain_ids, prompt_ids
 from expo_bench.engines.vllm_scoring import score
 from expo_bench.errors import UserError
 from expo_bench.rows import FinishReason
@@ -180,8 +180,8 @@ class VllmEngine:
             raise UserError(f"vLLM refuses the sampling parameters: {_first_line(error)}") from error
 
     def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
-        return (*self._tokenizer(text, add_special_tokens=False)["input_ids"], self._tokenizer.eos_token_id)
+        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
+        return chain_ids(self._tokenizer, text)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""

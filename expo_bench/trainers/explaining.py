@@ -4,9 +4,10 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from expo_bench.drawing import seed_from
+from expo_bench.engines.rendering import problem_ids
 from expo_bench.prompts import Prompt
 from expo_bench.rows import Problem
-from expo_bench.trainers.positives import explain_ids, seed_of
 from expo_bench.trainers.recipe import ExpoTerm
 from expo_bench.trainers.slot_sampler import Draw
 
@@ -35,14 +36,14 @@ class Explainer:
 
     def prompts(self, indexes: Sequence[int]) -> list[list[int]]:
         """Return the prompts that show the gold answer, as token ids."""
-        return [explain_ids(self._tokenizer, self._prompt, self._problems[index]) for index in indexes]
+        return [problem_ids(self._tokenizer, self._prompt, self._problems[index]) for index in indexes]
 
     def draws(self, step: int, first_group: int, indexes: Sequence[int]) -> list[Draw]:
         """Return what is to be drawn for the groups of a step; `indexes` are their problems'."""
         return [
             Draw(
                 prompt_ids=ids,
-                seeds=tuple(seed_of(self._seed, step, group, "explain", n) for n in range(self._term.per_problem)),
+                seeds=tuple(seed_from(self._seed, step, group, "explain", n) for n in range(self._term.per_problem)),
             )
             for group, ids in enumerate(self.prompts(indexes), start=first_group)
         ]

@@ -15,6 +15,7 @@ import torch
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 
+from expo_bench.drawing import seed_from
 from expo_bench.rows import Problem
 from expo_bench.trainers.explaining import Explainer
 from expo_bench.trainers.positives import (
@@ -22,7 +23,6 @@ from expo_bench.trainers.positives import (
     expert_chains,
     explanations,
     judge_explanations,
-    seed_of,
     share_weights,
     widened,
 )
@@ -147,7 +147,7 @@ class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         own = [
             Draw(
                 prompt_ids=ids,
-                seeds=tuple(seed_of(seed, step, self._group(local), "own", n) for n in range(num_generations)),
+                seeds=tuple(seed_from(seed, step, self._group(local), "own", n) for n in range(num_generations)),
             )
             for local, ids in enumerate(self._solve_ids)
         ]

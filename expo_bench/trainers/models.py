@@ -4,11 +4,8 @@ from typing import Any
 
 import torch
 
-from expo_bench.engines.loading import find_model, load_model, load_tokenizer
+from expo_bench.engines.loading import SMALL, find_model, load_model, load_tokenizer
 from expo_bench.trainers.recipe import Recipe
-
-SMALL = 10_000_000
-"""Parameters below which one thread is faster than several."""
 
 
 def load_policy(recipe: Recipe, model: str | None = None) -> tuple[Any, Any]:

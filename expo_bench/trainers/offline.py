@@ -14,6 +14,7 @@ from typing import Any
 from accelerate import PartialState
 
 from expo_bench.config import CandidatesConfig, load_candidates_config
+from expo_bench.drawing import seed_from
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.errors import UserError
 from expo_bench.measuring import make_candidates
@@ -25,7 +26,6 @@ from expo_bench.trainers.data import order, save_rows, saved_rows
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.learning import learn
 from expo_bench.trainers.pairs import learning_rows
-from expo_bench.trainers.positives import seed_of
 from expo_bench.trainers.recipe import Recipe
 
 _SOURCES = {
@@ -105,7 +105,7 @@ def _make(
     rows, more = learning_rows(recipe, chosen, run.candidates(), load_tokenizer(files))
     left_out += more
     if rows:
-        places = order(len(rows), n_places, seed_of(recipe.seed, number, 0, "rows", 0))
+        places = order(len(rows), n_places, seed_from(recipe.seed, number, 0, "rows", 0))
         save_rows([rows[place] for place in places], _rows_path(folder, number))
     return {
         "round": number,
@@ -148,7 +148,7 @@ def _candidates_config(recipe: Recipe, number: int, model: str) -> CandidatesCon
         "dataset_revision": recipe.dataset_revision, "prompt": recipe.prompt, "explain_prompt": recipe.explain_prompt,
         "n": recipe.num_generations, "per_source": recipe.expo.per_problem, "sources": _SOURCES[recipe.method],
         "temperature": recipe.temperature, "max_tokens": recipe.max_tokens,
-        "seed": seed_of(recipe.seed, number, 0, "candidates", 0),
+        "seed": seed_from(recipe.seed, number, 0, "candidates", 0),
     }  # fmt: skip
     return load_candidates_config(None, settings)
 

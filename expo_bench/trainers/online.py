@@ -7,6 +7,7 @@ from transformers import PrinterCallback
 
 from expo_bench.answers import Judge
 from expo_bench.engines.base import SamplingParams
+from expo_bench.engines.rendering import end_ids
 from expo_bench.planning import Progress
 from expo_bench.prompts import explain_prompt, solve_prompt
 from expo_bench.rows import Problem
@@ -17,7 +18,6 @@ from expo_bench.trainers.explaining import Explainer
 from expo_bench.trainers.expo_grpo import ExpoGRPOTrainer
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
-from expo_bench.trainers.positives import chain_ids
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.recording import Recorder
 from expo_bench.trainers.rewards import GoldAnswerReward
@@ -77,8 +77,6 @@ def _trainer(
 
 
 def _sampler(recipe: Recipe, model: Any, tokenizer: Any) -> SlotSampler:
-    own = model.generation_config.eos_token_id
-    ends = [*(own if isinstance(own, list) else [own]), *chain_ids(tokenizer, "")]
     top_p = recipe.trl.get("top_p", 1.0)
     params = SamplingParams(temperature=recipe.temperature, top_p=top_p, max_tokens=recipe.max_tokens)
-    return SlotSampler([end for end in ends if end is not None], params)
+    return SlotSampler(end_ids(model, tokenizer), params)

@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from expo_bench.engines.base import Request
-from expo_bench.engines.rendering import prompt_ids
-from expo_bench.prompts import Prompt, solve_prompt
+from expo_bench.engines.rendering import chain_ids, problem_ids
+from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Candidate, Problem
-from expo_bench.trainers.positives import chain_ids
+from expo_bench.trainers.positives import filter_fault
 from expo_bench.trainers.recipe import PREFERENCE, Recipe
 
 Row = dict[str, Any]
@@ -52,7 +51,7 @@ def learning_rows(
     for problem in problems:
         listed = sorted(by_problem[problem.problem_id], key=lambda one: one.candidate_id)
         positives = _positives(recipe, problem, listed, tokenizer, left_out)
-        before = _solve_ids(tokenizer, prompt, problem)
+        before = problem_ids(tokenizer, prompt, problem)
         if not positives:
             left_out["problems without a chain to learn from"] += 1
         elif recipe.method in PREFERENCE:
@@ -66,15 +65,10 @@ def learning_rows(
 
 
 def fault(one: Candidate, filters: Sequence[str]) -> str | None:
-    """Return why a chain may not be learned from; None where it may. A truncated one never may."""
-    if one.truncated:
-        return "truncated"
-    if "reaches_answer" in filters and not one.reaches_answer:
-        return "does not reach the answer"
+    """Return why a chain may not be learned from; see `positives.filter_fault`."""
     # the policy's plain samples never saw the answer: where the rules find a leak there, they are wrong
-    if "no_leak" in filters and one.leaks_answer and not one.source.startswith("own"):
-        return "leaks the answer"
-    return None
+    leaks = one.leaks_answer and not one.source.startswith("own")
+    return filter_fault(filters, truncated=one.truncated, reaches=one.reaches_answer, leaks=leaks)
 
 
 def _positives(
@@ -140,12 +134,6 @@ def _sequence(problem: Problem, before: list[int], chain: Chain) -> Row:
         "input_ids": before + after,
         "labels": [_IGNORED] * len(before) + after,
     }
-
-
-def _solve_ids(tokenizer: Any, prompt: Prompt, problem: Problem) -> list[int]:
-    messages = prompt.messages(problem)
-    request = Request(problem_id=problem.problem_id, messages=messages, sample_indexes=(), seeds=(), chat=prompt.chat)
-    return prompt_ids(tokenizer, request)
 
 
 def _chain(one: Candidate, tokenizer: Any) -> Chain:

@@ -1,6 +1,5 @@
 """Chains that the auxiliary term learns from: the policy's self-explanations, or expert chains."""
 
-import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,7 +7,7 @@ from typing import Any, Literal
 import torch
 
 from expo_bench.chains import leaks_answer
-from expo_bench.prompts import Prompt
+from expo_bench.engines.rendering import chain_ids
 from expo_bench.rows import FinishReason, Problem, Status
 from expo_bench.trainers.recipe import ExpoTerm
 from expo_bench.trainers.rewards import GoldAnswerReward, reward
@@ -36,28 +35,6 @@ class Positive:
     """Share of its group's term; 0: not used."""
     sum_logprob: float | None = field(default=None)
     """Under the policy of the step, which does not see the answer; None where it was not measured."""
-
-
-def seed_of(run_seed: int, step: int, group: int, kind: str, index: int) -> int:
-    """Return the seed of one chain of a training step, below 2**48; it depends on nothing but these."""
-    digest = hashlib.sha256(f"{run_seed}/{step}/{group}/{kind}/{index}".encode()).digest()
-    return int.from_bytes(digest[:6])
-
-
-def explain_ids(tokenizer: Any, prompt: Prompt, problem: Problem) -> list[int]:
-    """Return the token ids of the prompt that shows the gold answer."""
-    messages = [dict(message) for message in prompt.messages(problem)]
-    if not prompt.chat:
-        ids: list[int] = tokenizer(messages[-1]["content"])["input_ids"]
-        return ids
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def chain_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Return the ids of a chain from elsewhere: the text by itself, end-of-turn appended, as the harness scores it."""
-    return (*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id)
 
 
 def explanations(
@@ -138,14 +115,22 @@ def judge_explanations(positives: Sequence[Positive], problems: Sequence[Problem
         one.leaks_answer = leaks_answer(one.text, question=problem.question, gold=problem.answer)
 
 
+def filter_fault(filters: Collection[str], *, truncated: bool, reaches: bool | None, leaks: bool | None) -> str | None:
+    """Return why a chain may not be learned from; None where it may. A truncated one never may."""
+    if truncated:
+        return "truncated"
+    if "reaches_answer" in filters and not reaches:
+        return "does not reach the answer"
+    if "no_leak" in filters and leaks:
+        return "leaks the answer"
+    return None
+
+
 def passes(one: Positive, term: ExpoTerm) -> bool:
     """Return whether the term may learn from this chain; expert chains need only be whole."""
-    if one.finish_reason == "length":
-        return False
-    if one.source == "expert":
-        return True
-    right = "reaches_answer" not in term.filter or one.reward == 1.0
-    return right and ("no_leak" not in term.filter or not one.leaks_answer)
+    filters = () if one.source == "expert" else term.filter
+    truncated = one.finish_reason == "length"
+    return filter_fault(filters, truncated=truncated, reaches=one.reward == 1.0, leaks=one.leaks_answer) is None
 
 
 def share_weights(positives: Sequence[Positive], term: ExpoTerm, solved: set[int]) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.engines.batching import Batch, Prompt, Running
-from expo_bench.engines.slots import Slots, install
+from expo_bench.engines.slots import Slots, install, next_logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,10 @@ class Draw:
 class SlotSampler:
     """Draws from a transformers model that is trained in between."""
 
-    def __init__(self, end_ids: Sequence[int], params: SamplingParams, batch_size: int = 512) -> None:
+    def __init__(self, end_ids: frozenset[int], params: SamplingParams, batch_size: int = 512) -> None:
         self.batch_size = batch_size
         self.device = "cpu"
-        self._ends = frozenset(end_ids)
+        self._ends = end_ids
         self._params = params
         self._model: Any = None
 
@@ -65,11 +65,9 @@ class SlotSampler:
             prompts.append(Prompt(request, one.prompt_ids, self._params.max_tokens, deque(places)))
         return prompts
 
-    @torch.inference_mode()
     def forward(self, ids: torch.Tensor, positions: torch.Tensor, slots: Slots) -> torch.Tensor:
         """Logits (B, V) after the last of ids (B, S), which stand at positions (B, S)."""
-        out = self._model(input_ids=ids, position_ids=positions, use_cache=False, logits_to_keep=1, slots=slots)
-        return out.logits[:, -1]  # type: ignore[no-any-return]
+        return next_logits(self._model, ids, positions, slots)
 
     def finished(self, row: Running, stop: tuple[str, ...]) -> Completion | None:
         """Return the completion if its last token ended it."""
