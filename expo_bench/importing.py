@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.answers import GRADER
+from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.foreign_samples import PUBLISHED, ForeignFile, Texts, moment, read_lm_eval
 from expo_bench.lighteval_details import read_lighteval
@@ -139,7 +140,7 @@ def _manifest(
         status="finished",
         started=moment(read[0].path),
         finished=None,
-        protocol_hash=hashlib.sha256(text.encode()).hexdigest()[:12],
+        protocol_hash=text_digest(text),
         protocol=json.loads(text),
         model=read[0].model,
         benchmarks=benchmarks,
@@ -167,4 +168,4 @@ def _provenance(one: ForeignFile, read: Sequence[ForeignFile], problems: Sequenc
 def _prompt_digest(found: Sequence[Texts]) -> str:
     """Return a digest of the prompts around the questions: one template, or as many as the examples in them vary."""
     templates = sorted({one.prompt.replace(one.problem.question, "{question}") for one in found})
-    return hashlib.sha256(json.dumps(templates).encode()).hexdigest()[:12]
+    return text_digest(json.dumps(templates))

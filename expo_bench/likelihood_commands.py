@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from expo_bench.options import names, numbers, terminated
+from expo_bench.options import names, numbers, stopped, terminated
 
 
 def candidates(
@@ -81,7 +81,7 @@ def _make(planned: Any, as_json: bool) -> None:
         with TerminalProgress() as progress:
             left_out = make_candidates(planned, progress)
     except KeyboardInterrupt:
-        _stopped()
+        stopped()
     found = filters(run.candidates())
     if as_json:
         typer.echo(json.dumps({"run": str(run.path), "sources": found, "left_out": left_out}))
@@ -133,7 +133,7 @@ def likelihood(
         with TerminalProgress() as progress:
             metrics = measure(RunFolder(run), policies, progress)
     except KeyboardInterrupt:
-        _stopped()
+        stopped()
     page = reporting.report([RunFolder(run)], RunFolder(run).report_path, grader=GRADER)
     if as_json:
         typer.echo(json.dumps({"run": str(run), "metrics": [asdict(metric) for metric in metrics]}))
@@ -146,8 +146,3 @@ def likelihood(
         Console(stderr=True).print(table(metrics, name))
     typer.echo(f"report: {page}", err=True)
     typer.echo(str(run))
-
-
-def _stopped() -> None:
-    typer.echo("\nstopped; what was done is saved. The same command goes on with it", err=True)
-    raise typer.Exit(130) from None

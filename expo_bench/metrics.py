@@ -148,10 +148,8 @@ def _check_pairs(samples: Records, grades: Records, grader: str, run: RunFolder)
     have, graded = _key(samples), _key(grades)
     if missing := len(np.setdiff1d(have, graded, assume_unique=True)):
         known = ", ".join(run.graders()) or "none"
-        raise UserError(
-            f"{missing} of {len(have)} samples in {run.path} have no grade from {grader} (graders there: {known}): "
-            "resume the run or grade it"
-        )
+        lacking = f"{missing} of {len(have)} samples in {run.path} have no grade from {grader}"
+        raise UserError(f"{lacking} (graders there: {known}): resume the run or grade it")
     if orphans := len(np.setdiff1d(graded, have, assume_unique=True)):
         raise UserError(f"{orphans} grades of {grader} in {run.path} have no sample")
 

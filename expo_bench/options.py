@@ -1,6 +1,8 @@
 """What the commands share: options that hold several values, and the end of a process."""
 
-from typing import Any
+from typing import Any, NoReturn
+
+import typer
 
 from expo_bench.errors import UserError
 
@@ -20,6 +22,12 @@ def numbers(option: str, text: str | None) -> list[int] | None:
         return None if text is None else [int(part) for part in text.split(",")]
     except ValueError as error:
         raise UserError(f"{option} {text}: whole numbers with commas between are wanted, for instance 4,5") from error
+
+
+def stopped() -> NoReturn:
+    """End a command that ctrl-C or SIGTERM stopped."""
+    typer.echo("\nstopped; what was done is saved. The same command goes on with it", err=True)
+    raise typer.Exit(130) from None
 
 
 def terminated(*_: Any) -> None:

@@ -20,6 +20,7 @@ from expo_bench.config import (
 )
 from expo_bench.engines.base import Generator, SamplingParams
 from expo_bench.engines.choosing import engine_name, open_engine
+from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.problems import Loaded, load, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
@@ -206,7 +207,7 @@ def _protocol(config: EvalConfig, prompt: Prompt) -> dict[str, Any]:
     shared = {
         "prompt": prompt.name,
         "prompt_digest": prompt.digest(),
-        "chat_template": None if template is None else hashlib.sha256(template.encode()).hexdigest()[:12],
+        "chat_template": None if template is None else text_digest(template),
         "enable_thinking": config.enable_thinking,
         "thinking_tokens": config.thinking_tokens,
         "max_tokens": config.max_tokens,
@@ -230,7 +231,7 @@ def _protocol(config: EvalConfig, prompt: Prompt) -> dict[str, Any]:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+    return text_digest(json.dumps(value, sort_keys=True))
 
 
 def _run_name(config: EvalConfig) -> str:
@@ -240,8 +241,13 @@ def _run_name(config: EvalConfig) -> str:
     settings = config.model_dump(mode="json", exclude=NO_IDENTITY)
     if isinstance(config, CandidatesConfig):
         names = f"candidates--{names}"
-    slug = "".join(letter if letter.isalnum() or letter in "+._-" else "-" for letter in f"{names}--{model}")
-    return f"{slug[:80]}--{_digest(settings)[:8]}"
+    return folder_name(f"{names}--{model}", _digest(settings))
+
+
+def folder_name(label: str, digest: str) -> str:
+    """Return a name for a folder: the label's first 80 characters, those that no shell minds, and 8 of the digest."""
+    slug = "".join(letter if letter.isalnum() or letter in "+._-" else "-" for letter in label)
+    return f"{slug[:80]}--{digest[:8]}"
 
 
 def _check_same_run(run: RunFolder, config: EvalConfig) -> None:

@@ -18,7 +18,7 @@ from expo_bench.reports.likelihood_views import (
     run_view,
     title,
 )
-from expo_bench.reports.pages import render, trusted
+from expo_bench.reports.pages import figure, render
 from expo_bench.reports.result_tables import (
     metrics_table,
     result_tables,
@@ -103,14 +103,7 @@ def _has_chains(run: RunFolder) -> bool:
 
 
 def _figures(drawn: Sequence[Drawing], prefix: str = "") -> dict[str, dict[str, str]]:
-    return {
-        drawing.name.removeprefix(prefix): {
-            "caption": drawing.caption,
-            "wide": trusted(drawing.wide),
-            "narrow": trusted(drawing.narrow),
-        }
-        for drawing in drawn
-    }
+    return {drawing.name.removeprefix(prefix): figure(drawing) for drawing in drawn}
 
 
 def _chains_context(view: ChainsView, drawn: Sequence[Drawing], *, named: bool) -> dict[str, Any]:

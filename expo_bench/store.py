@@ -247,15 +247,7 @@ class RunFolder:
         Raises:
             UserError: the file is damaged.
         """
-        if not self.metrics_path.is_file():
-            return []
-        try:
-            metrics: list[Metric] = _adapter(list[Metric]).validate_json(self.metrics_path.read_bytes())
-        except ValidationError as error:
-            raise UserError(
-                f"{self.metrics_path} is damaged: {_reason(error)}; delete it and resume the run"
-            ) from error
-        return metrics
+        return _read_list(self.metrics_path, Metric, "resume the run")
 
     def write_metrics(self, metrics: list[Metric]) -> None:
         """Put the metrics in place of those by the same grader, atomically; other graders' stay."""
@@ -269,18 +261,22 @@ class RunFolder:
         Raises:
             UserError: the file is damaged.
         """
-        path = self.likelihood_metrics_path
-        if not path.is_file():
-            return []
-        try:
-            metrics: list[LikelihoodMetric] = _adapter(list[LikelihoodMetric]).validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise UserError(f"{path} is damaged; delete it and give the expo-bench likelihood command again") from error
-        return metrics
+        advice = "give the expo-bench likelihood command again"
+        return _read_list(self.likelihood_metrics_path, LikelihoodMetric, advice)
 
     def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
         """Replace likelihood_metrics.json atomically."""
         write_atomically(self.likelihood_metrics_path, _adapter(list[LikelihoodMetric]).dump_json(metrics, indent=1))
+
+
+def _read_list(path: Path, row_type: type[Row], advice: str) -> list[Row]:
+    if not path.is_file():
+        return []
+    try:
+        rows: list[Row] = _adapter(list[row_type]).validate_json(path.read_bytes())  # type: ignore[valid-type]
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: {_reason(error)}; delete it and {advice}") from error
+    return rows
 
 
 def _slug(name: str) -> str:

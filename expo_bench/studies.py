@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
         UserError: an arm is no recipe, or the folder holds another study.
     """
     everything = runs(study, path)
-    _check_same_study(study, path)
+    _check_same_study(everything)
+    write_atomically(path / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
     waiting = [run for run in everything if not run.done]
     advance = progress.start("runs", len(everything), len(everything) - len(waiting))
     threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -119,7 +120,7 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
             while waiting and len(running) < jobs:
                 run = waiting.pop(0)
                 running[_start(run, threads)] = run
-            for process in _ended(running):
+            for process in [process for process in running if process.poll() is not None]:
                 run = running.pop(process)
                 if process.returncode:
                     failed.append(f"{run.arm}, seed {run.seed}: {_last_line(run)}")
@@ -134,12 +135,11 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
     return failed
 
 
-def _check_same_study(study: Study, path: Path) -> None:
+def _check_same_study(everything: Sequence[Run]) -> None:
     """Arms and seeds may be added to a study; what its finished runs were made with may not change."""
-    for run in runs(study, path):
+    for run in everything:
         if run.folder.recipe_path.is_file() and not same_recipe(run.folder, run.recipe):
             raise UserError(f"{run.folder.path} was made with another recipe; choose another folder with -o")
-    write_atomically(path / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
 
 
 def _start(run: Run, threads: int) -> "subprocess.Popen[bytes]":
@@ -149,10 +149,6 @@ def _start(run: Run, threads: int) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     with _log_path(run).open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
-
-
-def _ended(running: Mapping["subprocess.Popen[bytes]", Run]) -> Iterator["subprocess.Popen[bytes]"]:
-    return iter([process for process in running if process.poll() is not None])
 
 
 def _log_path(run: Run) -> Path:

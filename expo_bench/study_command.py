@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expo_bench.options import terminated
+from expo_bench.options import stopped, terminated
 
 if TYPE_CHECKING:
     from expo_bench.learning_curves import Point
@@ -27,6 +27,8 @@ def study(
 
     The same command again goes on with what is not finished; arms and seeds may be added to the file.
     """
+    from dataclasses import asdict
+
     from expo_bench.compare import write
     from expo_bench.errors import UserError
     from expo_bench.learning_curves import learning_curves
@@ -47,30 +49,24 @@ def study(
         with TerminalProgress() as progress:
             failed = train_all(chosen, path, progress, jobs)
     except KeyboardInterrupt:
-        typer.echo("\nstopped; what was done is saved. The same command goes on with it", err=True)
-        raise typer.Exit(130) from None
+        stopped()
     finished = [run for run in runs(chosen, path) if run.done]
     points = learning_curves(finished)
-    write_atomically(path / "curves.json", _as_json(points))
+    curves = [asdict(point) for point in points]
+    write_atomically(path / "curves.json", json.dumps(curves, indent=1))
     ledger = study_ledger(finished)
     if ledger:
         write(ledger, path / "ledger")
         ledger_page(ledger.content, path / "ledger" / "report.html")
     page = study_report(finished, points, path / "report.html", file.stem, ledger.content if ledger else None)
     if as_json:
-        typer.echo(json.dumps({"study": str(path), "curves": json.loads(_as_json(points)), "failed": failed}))
+        typer.echo(json.dumps({"study": str(path), "curves": curves, "failed": failed}))
     else:
         _print_last(points)
         typer.echo(f"report: {page}", err=True)
         typer.echo(str(path))
     if failed:
         raise UserError(f"{len(failed)} runs failed, the first: {failed[0]}; the same command tries them again")
-
-
-def _as_json(points: "list[Point]") -> str:
-    from dataclasses import asdict
-
-    return json.dumps([asdict(point) for point in points], indent=1)
 
 
 def _print_runs(listed: "list[Run]") -> None:

@@ -8,8 +8,9 @@ from expo_bench.learning_curves import Point
 from expo_bench.reports.canvas import Drawing
 from expo_bench.reports.figures import Estimate
 from expo_bench.reports.learning_figures import Curve, CurvePanel, learning_curves
-from expo_bench.reports.pages import render, trusted
+from expo_bench.reports.pages import figure, render
 from expo_bench.reports.svg import standalone
+from expo_bench.reports.tables import Cell, Row, Table
 from expo_bench.store import write_atomically
 from expo_bench.studies import Run
 
@@ -27,9 +28,7 @@ def study_report(
     context = {
         "title": title,
         "lead": _lead(points),
-        "figures": [
-            {"caption": one.caption, "wide": trusted(one.wide), "narrow": trusted(one.narrow)} for one in drawn
-        ],
+        "figures": [figure(one) for one in drawn],
         "table_data": _table(points),
         "ledger": _ledger(ledger) if ledger else None,
         "recipes": _recipes(runs),
@@ -74,22 +73,21 @@ def _last(points: Sequence[Point], arm: str) -> dict[str, Point]:
     return {one.metric: one for one in points if (one.arm, one.step, one.level) == (arm, step, None)}
 
 
-def _table(points: Sequence[Point]) -> dict[str, Any]:
+def _table(points: Sequence[Point]) -> Table:
     rows = []
     for arm in sorted(_arms(points), key=lambda arm: -_last(points, arm)["pass@1"].value):
         last = _last(points, arm)
         one, wrong = last["pass@1"], last.get("groups all wrong")
-        seeds = {"text": ", ".join(f"{100 * value:.1f}" for value in one.per_seed), "interval": ""}
-        shares = {"text": "–" if wrong is None else f"{100 * wrong.value:.0f}", "interval": ""}
-        tokens = {"text": f"{one.generated_tokens:,.0f}", "interval": ""}
-        cells = [_cell(one), seeds, _cell(last.get("pass@8")), shares, tokens]
-        rows.append({"label": arm, "depth": 1, "series": None, "cells": cells})
+        seeds = Cell(text=", ".join(f"{100 * value:.1f}" for value in one.per_seed))
+        shares = Cell(text="–" if wrong is None else f"{100 * wrong.value:.0f}")
+        tokens = Cell(text=f"{one.generated_tokens:,.0f}")
+        rows.append(Row(label=arm, depth=1, cells=[_cell(one), seeds, _cell(last.get("pass@8")), shares, tokens]))
     caption = (
         "Percent of held-out problems after the last step, mean of the seeds, with the 95% interval over both. "
         "All wrong: training groups without a right rollout since the checkpoint before. Tokens: generated in training."
     )
     head = ["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"]
-    return {"caption": caption, "head": head, "wordy": False, "rows": rows}
+    return Table(caption=caption, head=head, rows=rows)
 
 
 def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -100,8 +98,7 @@ def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
         cells, null = numbers["cells"], numbers["null"]
         shown = [cells["both"], cells["base_only"], cells["trained_only"], f"{null['expected']:.1f}", cells["neither"]]
         texts = [*shown, section["verdict"]["kind"]]
-        cell_rows = [{"text": str(text), "interval": ""} for text in texts]
-        rows.append({"label": section["trained"], "depth": 1, "series": None, "cells": cell_rows})
+        rows.append(Row(label=section["trained"], depth=1, cells=[Cell(text=str(text)) for text in texts]))
     budget = content["comparisons"][0]["subsets"]["all"]["budget"]["smallest"]
     caption = (
         f"Problems solved in {budget} samples by the base and by the arm's last checkpoint, first seed. By "
@@ -109,16 +106,16 @@ def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
     )
     head = ["Arm", "both", "lost", "new", "by chance", "neither", "verdict"]
     return {
-        "table": {"caption": caption, "head": head, "wordy": False, "rows": rows},
+        "table": Table(caption=caption, head=head, rows=rows),
         "caveats": content["comparisons"][0]["verdict"]["caveats"],
     }
 
 
-def _cell(point: Point | None) -> dict[str, str]:
+def _cell(point: Point | None) -> Cell:
     if point is None:
-        return {"text": "–", "interval": ""}
+        return Cell(text="–")
     low, high = 100 * (point.ci_low or 0.0), 100 * (point.ci_high or 0.0)
-    return {"text": f"{100 * point.value:.1f}", "interval": f"{low:.1f}…{high:.1f}"}
+    return Cell(text=f"{100 * point.value:.1f}", interval=f"{low:.1f}…{high:.1f}")
 
 
 def _lead(points: Sequence[Point]) -> str:

@@ -1,6 +1,5 @@
 """`expo-bench train`."""
 
-import hashlib
 import json
 import logging
 import os
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from expo_bench.errors import UserError
-from expo_bench.options import terminated
+from expo_bench.options import stopped, terminated
 
 if TYPE_CHECKING:
     from expo_bench.trainers.folder import TrainingFolder
@@ -70,13 +69,11 @@ def train(
 
 def run_name(file: Path, recipe: "Recipe") -> str:
     """Return a name that the same command finds again: the recipe's file, method, and a digest of all settings."""
+    from expo_bench.engines.digest import text_digest
+    from expo_bench.planning import folder_name
     from expo_bench.trainers.training import recipe_yaml
 
-    digest = hashlib.sha256(recipe_yaml(recipe).encode()).hexdigest()[:8]
-    slug = "".join(
-        letter if letter.isalnum() or letter in "+._-" else "-" for letter in f"{file.stem}--{recipe.method}"
-    )
-    return f"{slug[:80]}--{digest}"
+    return folder_name(f"{file.stem}--{recipe.method}", text_digest(recipe_yaml(recipe)))
 
 
 def _quiet() -> None:
@@ -201,7 +198,7 @@ def _in_units(size: int | None) -> str:
 
 
 def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
-    from expo_bench.engines.vllm import _standard_output_to_error
+    from expo_bench.engines.vllm import standard_output_to_error
     from expo_bench.progress import TerminalProgress
     from expo_bench.trainers.training import train as run_training
 
@@ -210,13 +207,12 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
     if not is_first:
         logging.getLogger("expo_bench").setLevel(logging.ERROR)
     try:
-        with TerminalProgress() if is_first else nullcontext(SilentProgress()) as progress, _standard_output_to_error():
+        with TerminalProgress() if is_first else nullcontext(SilentProgress()) as progress, standard_output_to_error():
             progress.note(f"{recipe.method} of {recipe.model}, {recipe.steps} steps, in {folder.path}")
             record = run_training(recipe, folder, progress)
     except KeyboardInterrupt:
         _only_first_process(130)
-        typer.echo("\nstopped; what was done is saved. The same command goes on with it", err=True)
-        raise typer.Exit(130) from None
+        stopped()
     except UserError:
         _only_first_process(2, of_node=True)
         raise

@@ -112,7 +112,7 @@ class VllmEngine:
     def _load(self, dtype: str, options: dict[str, Any]) -> Any:
         revision = self._files.revision
         try:
-            with _standard_output_to_error():
+            with standard_output_to_error():
                 return self._vllm.LLM(
                     model=self._files.path,
                     revision=revision,
@@ -231,7 +231,7 @@ def _import_vllm() -> tuple[Any, bool]:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        with _standard_output_to_error():
+        with standard_output_to_error():
             import vllm
             from vllm.platforms import current_platform
     except ImportError as error:
@@ -243,7 +243,7 @@ def _import_vllm() -> tuple[Any, bool]:
 
 
 @contextmanager
-def _standard_output_to_error() -> Iterator[None]:
+def standard_output_to_error() -> Iterator[None]:
     """Send file descriptor 1 to 2 for a while: compiled libraries and worker processes write there by themselves."""
     sys.stdout.flush()
     saved = os.dup(1)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expo_bench.reports.canvas import (
+    MARKERS,
     WIDE,
     Drawing,
     axes_at,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 _STATUS_TEXT = {"correct": "on-dark", "timeout": "on-dark", "error": "on-dark"}
 
 
@@ -111,7 +111,7 @@ def _curves(main: Panel, small: Sequence[Panel], width: int) -> "Figure":
     main_height, cell = (300 if wide else 220), (178 if wide else 156)
     figure = new_figure(width, legend + main_height + 62 + rows * cell + (8 if rows else 0))
     if legend:
-        markers = [_MARKERS[line.series % N_SERIES] for line in main.lines]
+        markers = [MARKERS[line.series % N_SERIES] for line in main.lines]
         write_legend(figure, names, [series_colour(line.series) for line in main.lines], markers)
     right = (190 if several else 64) if wide else 12
     axes = axes_at(figure, 44, legend + 22, width - 44 - right, main_height)
@@ -145,7 +145,7 @@ def _curve_panel(axes: "Axes", panel: Panel, ceiling: float, *, large: bool) -> 
         shade = colour(series_colour(line.series))
         low, high = [100 * point.low for point in points], [100 * point.high for point in points]
         axes.fill_between(x, low, high, color=shade, alpha=0.16 if len(panel.lines) == 1 else 0.1, linewidth=0)
-        marker = _MARKERS[line.series % N_SERIES]
+        marker = MARKERS[line.series % N_SERIES]
         style = "-" if line.series < N_SERIES else "--"
         size: dict[str, Any] = {"linewidth": 2, "marker": marker, "markersize": 6 if large else 4}
         axes.plot(x, [100 * point.value for point in points], style, color=shade, clip_on=False, **size)

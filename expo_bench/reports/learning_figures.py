@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from expo_bench.reports.canvas import (
+    MARKERS,
     WIDE,
     Drawing,
     axes_at,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 _HEIGHT = 250
 
 
@@ -56,7 +56,7 @@ def _figure(panels: Sequence[CurvePanel], width: int) -> "Figure":
     rows = -(-len(panels) // columns)
     cell = _HEIGHT + 70
     figure = new_figure(width, legend + rows * cell)
-    markers = [_MARKERS[position % len(_MARKERS)] for position in range(len(arms))]
+    markers = [MARKERS[position % len(MARKERS)] for position in range(len(arms))]
     write_legend(figure, arms, [series_colour(position) for position in range(len(arms))], markers)
     for position, panel in enumerate(panels):
         row, column = divmod(position, columns)
@@ -79,7 +79,7 @@ def _panel(axes: "Axes", panel: CurvePanel, arms: Sequence[str]) -> None:
         style = "-" if position < N_SERIES else "--"
         axes.plot(
             steps, [100 * p.value for p in points], style, color=shade, linewidth=2, clip_on=False,
-            marker=_MARKERS[position % len(_MARKERS)], markersize=5,
+            marker=MARKERS[position % len(MARKERS)], markersize=5,
         )  # fmt: skip
     axes.set(ylim=(0, 100))
     axes.set_yticks([0, 25, 50, 75, 100])

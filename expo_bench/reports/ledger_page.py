@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.reports.ledger_figures import draw_ledger
-from expo_bench.reports.pages import flatten, render, trusted
+from expo_bench.reports.pages import figure, flatten, render
 from expo_bench.reports.svg import standalone
+from expo_bench.reports.tables import Cell, Row, Table
 from expo_bench.store import write_atomically
 
 Numbers = Mapping[str, Any]
@@ -28,9 +29,7 @@ def ledger_page(content: Numbers, out: Path) -> Path:
                 "role": section["role"],
                 "sentence": section["verdict"]["sentence"],
                 "caveats": section["verdict"].get("caveats", []),
-                "figures": [
-                    {"caption": one.caption, "wide": trusted(one.wide), "narrow": trusted(one.narrow)} for one in drawn
-                ],
+                "figures": [figure(one) for one in drawn],
                 "table": _table(section["subsets"]),
             }
         )
@@ -41,7 +40,7 @@ def ledger_page(content: Numbers, out: Path) -> Path:
     return out
 
 
-def _table(subsets: Mapping[str, Numbers]) -> dict[str, Any]:
+def _table(subsets: Mapping[str, Numbers]) -> Table:
     rows = []
     for name, numbers in subsets.items():
         cells, curve, k = numbers["cells"], numbers["pass_at_k"], numbers["crossover"]["k"]
@@ -55,20 +54,20 @@ def _table(subsets: Mapping[str, Numbers]) -> dict[str, Any]:
             _plain("–" if k is None else k),
         ]
         depth = 0 if name == "all" else 1
-        rows.append({"label": f"{name} ({numbers['n_problems']})", "depth": depth, "series": None, "cells": shown})
+        rows.append(Row(label=f"{name} ({numbers['n_problems']})", depth=depth, cells=shown))
     caption = (
         "Cells count problems solved at least once in n samples. By chance: how many new, and how many lost ones the "
         "base against itself would show. pass@k in percent, with 95% intervals over problems; k*: from here on the "
         "base's pass@k is at least the trained model's."
     )
-    return {"caption": caption, "head": _HEAD, "wordy": False, "rows": rows}
+    return Table(caption=caption, head=_HEAD, rows=rows)
 
 
-def _plain(value: object) -> dict[str, str]:
-    return {"text": str(value), "interval": ""}
+def _plain(value: object) -> Cell:
+    return Cell(text=str(value))
 
 
-def _percent(estimate: Numbers, at: int) -> dict[str, str]:
+def _percent(estimate: Numbers, at: int) -> Cell:
     value, low, high = (estimate[name][at] for name in ("value", "low", "high"))
     interval = "" if low is None else f"{100 * low:.1f}…{100 * high:.1f}"
-    return {"text": f"{100 * value:.1f}", "interval": interval}
+    return Cell(text=f"{100 * value:.1f}", interval=interval)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from expo_bench.reports.canvas import (
+    MARKERS,
     WIDE,
     Drawing,
     axes_at,
@@ -41,7 +42,7 @@ MOST_POINTS = 1000
 MOST_SUBSETS = 12
 FLOOR = 1e-5
 """Nats per token; what is likelier stands at the end of the axis."""
-_MARKERS: dict[Source, str] = dict(zip(SOURCES, ("o", "s", "^", "D", "v", "P"), strict=True))
+_MARKERS: dict[Source, str] = dict(zip(SOURCES, MARKERS, strict=True))
 _PERCENTILES = (5, 25, 50, 75, 95)
 
 

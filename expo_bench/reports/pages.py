@@ -15,6 +15,8 @@ from expo_bench.reports.text import visible
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from expo_bench.reports.canvas import Drawing
+
 
 def render(template: str, context: Mapping[str, Any]) -> str:
     """Return the page. Every string in the context is escaped; only `trusted` ones are not."""
@@ -32,6 +34,11 @@ def trusted(markup: str) -> str:
     from markupsafe import Markup
 
     return Markup(markup)
+
+
+def figure(drawing: "Drawing") -> dict[str, str]:
+    """Return a drawing as the templates take it."""
+    return {"caption": drawing.caption, "wide": trusted(drawing.wide), "narrow": trusted(drawing.narrow)}
 
 
 def package_version() -> str:
