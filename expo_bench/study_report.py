@@ -126,10 +126,13 @@ def _panels(points: Sequence[Point], group: Sequence[str]) -> list[CurvePanel]:
 
 def _lead(points: Sequence[Point]) -> str:
     """Say what is solved before training, and by the best arms after it."""
-    before = next(point for point in points if point.metric == "pass@1" and point.step == 0 and point.level is None)
+    firsts = [point for point in points if point.metric == "pass@1" and point.step == 0 and point.level is None]
+    shares = sorted({f"{100 * point.value:.1f}" for point in firsts}, key=float)
+    # arms that are evaluated on different problems begin at different places
+    before = f"{shares[0]} to {shares[-1]}%" if len(shares) > 1 else f"{shares[0]}%"
     ends = sorted((last(points, arm)["pass@1"] for arm in arms(points)), key=lambda point: -point.value)
     after = "; ".join(f"{100 * point.value:.1f}% with {point.arm}" for point in ends[:4])
-    return f"Before training {100 * before.value:.1f}% of samples are correct. After {ends[0].step} steps: {after}."
+    return f"Before training {before} of samples are correct. After {ends[0].step} steps: {after}."
 
 
 def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:

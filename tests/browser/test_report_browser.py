@@ -56,7 +56,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     names = {base: "the base", trained[0]: HOSTILE[0], trained[1]: "another " * 9}
     request = Request(base=base, trained=tuple(trained), names=names, grader=GRADER, allow_different_protocol=True)
     ledger = compare(request).content
-    curves = Path(__file__).resolve().parents[2] / "results/published/micro-level5/curves.json"
+    curves = Path(__file__).resolve().parents[2] / "results/published/micro-study/curves.json"
     points = [Point(**{**one, "per_seed": tuple(one["per_seed"])}) for one in json.loads(curves.read_bytes())]
     return {
         "ledger": ledger_page(ledger, folder / "ledger" / "report.html"),
