@@ -13,7 +13,7 @@ from expo_bench.errors import UserError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-NO_IDENTITY = {"data_dir", "redraw_errors"}
+NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address"}
 """Settings in which two runs may differ and be the same run."""
 
 
@@ -29,6 +29,10 @@ class EvalConfig(BaseModel):
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     engine_options: dict[str, JsonValue] = Field(default_factory=dict)
     """Handed to the engine as they are: batch_size and device, vllm.LLM's arguments, or the server engine's."""
+    replicas: int | None = Field(default=None, ge=1)
+    """Run so many engines at once, each in an actor of Ray; None for one, in this process."""
+    ray_address: str | None = None
+    """Of a running Ray cluster, "auto" or host:port; None for this machine alone."""
 
     benchmarks: tuple[str, ...] = Field(min_length=1)
     """Names of benchmarks, or JSON-lines files."""
@@ -76,6 +80,8 @@ class EvalConfig(BaseModel):
             raise ValueError("the server engine takes MODEL as URL#name, for instance http://127.0.0.1:8000/v1#name")
         if "://" in self.model and _holds_secrets(self.model):
             raise ValueError("a server's URL may hold no user, password or query: set OPENAI_API_KEY in their place")
+        if self.ray_address is not None and self.replicas is None:
+            raise ValueError("a Ray cluster is used for replicas: set their number too (--replicas)")
         if key := next((key for key in self.engine_options if "key" in key.lower()), None):
             raise ValueError(f"engine_options.{key}: keys are taken from the environment (OPENAI_API_KEY) only")
         if any(not string for string in self.stop):

@@ -26,7 +26,8 @@ SAMPLED = "the ids that the policy sampled"
 ENDED = "the text by itself, end-of-turn appended"
 CUT_OFF = "the text by itself, cut off: no end-of-turn"
 
-_CHUNK_TOKENS = 32_768  # on disk at least this often; a part of Parquet has about as many tokens
+CHUNK_TOKENS = 32_768
+"""What one engine scores before rows and token arrays are written; a part of Parquet has about as many tokens."""
 _SLOT = "slot"
 _TELLING_IDS = 8
 _MOST_EXPONENT = 700.0
@@ -74,6 +75,7 @@ def likelihoods(
     *,
     policy: str,
     prompt: Prompt,
+    chunk_tokens: int = CHUNK_TOKENS,
     on_row: Callable[[Likelihood], None] | None = None,
 ) -> None:
     """Score the candidates that have no likelihood under the policy yet; rows and token arrays are on disk every while.
@@ -83,6 +85,7 @@ def likelihoods(
         engine: the policy.
         policy: its name in the rows.
         prompt: the solve prompt, which does not show the answer.
+        chunk_tokens: scored between two writes.
         on_row: called for each new row, after it is written.
 
     Raises:
@@ -98,7 +101,7 @@ def likelihoods(
     claimed = {(problem, name) for problem, means in before.items() for name in means}
     drop_unclaimed(run.likelihoods_folder(policy), claimed)
     with Appender(run.likelihoods_path(policy)) as written:
-        for chunk in _chunks(_jobs(run, engine, policy, prompt, skipped)):
+        for chunk in _chunks(_jobs(run, engine, policy, prompt, skipped), chunk_tokens):
             rows, arrays = [], []
             for job, scores in _scored(engine, chunk):
                 if reasons := _failures(job, scores):
@@ -186,11 +189,11 @@ def _chain_ids(candidate: Candidate, engine: Scorer, trusted: frozenset[str]) ->
     return (ids[:-1], CUT_OFF) if candidate.truncated and len(ids) > 1 else (ids, ENDED)
 
 
-def _chunks(jobs: Iterator[_Job]) -> Iterator[list[_Job]]:
+def _chunks(jobs: Iterator[_Job], tokens: int) -> Iterator[list[_Job]]:
     chunk: list[_Job] = []
     for job in jobs:
         chunk.append(job)
-        if sum(one.n_tokens for one in chunk) >= _CHUNK_TOKENS:
+        if sum(one.n_tokens for one in chunk) >= tokens:
             yield chunk
             chunk = []
     if chunk:

@@ -18,7 +18,7 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation import draw_samples
 from expo_bench.explanations import explain, missing_explanations
 from expo_bench.grading import grade
-from expo_bench.likelihoods import likelihoods, missing_likelihoods, unscored
+from expo_bench.likelihoods import CHUNK_TOKENS, likelihoods, missing_likelihoods, unscored
 from expo_bench.planning import (
     Plan,
     Progress,
@@ -43,6 +43,8 @@ class Policy:
     revision: str | None = None
     dtype: str = "auto"
     options: Mapping[str, Any] | None = None
+    replicas: int | None = None
+    ray_address: str | None = None
 
     @property
     def name(self) -> str:
@@ -188,12 +190,19 @@ def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Pro
         chat_template=config.chat_template,
         enable_thinking=config.enable_thinking,
         options=policy.options,
+        replicas=policy.replicas,
+        ray_address=policy.ray_address,
     )
     try:
         _check_weights(run, policy.name, engine.describe())
         advance = progress.start("scoring", total, total - missing)
         likelihoods(
-            run, cast(Scorer, engine), policy=policy.name, prompt=prompt, on_row=lambda row: advance(row.n_tokens)
+            run,
+            cast(Scorer, engine),
+            policy=policy.name,
+            prompt=prompt,
+            chunk_tokens=CHUNK_TOKENS * (policy.replicas or 1),
+            on_row=lambda row: advance(row.n_tokens),
         )
     finally:
         engine.close()

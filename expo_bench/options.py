@@ -1,11 +1,18 @@
 """What the commands share: options that hold several values, and the end of a process."""
 
 import signal
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from expo_bench.errors import UserError
+
+ReplicasOption = Annotated[
+    int | None, typer.Option("--replicas", min=1, help="Engines at once, each in an actor of Ray. [default: one, here]")
+]
+RayAddressOption = Annotated[
+    str | None, typer.Option("--ray-address", help="With --replicas: a running Ray cluster, auto or HOST:PORT.")
+]
 
 
 def names(text: str | None) -> list[str] | None:

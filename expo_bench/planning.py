@@ -130,6 +130,8 @@ def open_planned(planned: Plan, progress: Progress) -> Generator:
         chat_template=config.chat_template,
         enable_thinking=config.enable_thinking,
         options=config.engine_options,
+        replicas=config.replicas,
+        ray_address=config.ray_address,
     )
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from expo_bench import likelihoods as stage
 from expo_bench.engines.base import Scored, ScoreRequest
 from expo_bench.errors import UserError
-from expo_bench.likelihoods import CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods, unscored
+from expo_bench.likelihoods import CHUNK_TOKENS, CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods, unscored
 from expo_bench.prompts import BOXED
 from expo_bench.rows import Candidate, Likelihood
 from expo_bench.store import Appender, RunFolder
@@ -29,8 +28,10 @@ def run_with(path: Path, candidates: Sequence[Candidate], n_problems: int = 1) -
     return run
 
 
-def scored(run: RunFolder, engine: fakes.PositionScorer) -> dict[tuple[str, str], Likelihood]:
-    likelihoods(run, engine, policy=POLICY, prompt=BOXED)
+def scored(
+    run: RunFolder, engine: fakes.PositionScorer, chunk_tokens: int = CHUNK_TOKENS
+) -> dict[tuple[str, str], Likelihood]:
+    likelihoods(run, engine, policy=POLICY, prompt=BOXED, chunk_tokens=chunk_tokens)
     return {(row.problem_id, row.candidate_id): row for row in run.likelihoods(POLICY)}
 
 
@@ -115,12 +116,11 @@ def test_rows_and_arrays_agree(tmp_path: Path) -> None:
         assert abs(arrays[key].logprobs.sum() - row.sum_logprob) < 1e-3 * row.n_tokens
 
 
-def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "_CHUNK_TOKENS", 1)
+def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     rows = [fakes.candidate(number, name) for number in range(3) for name in ("expert-0", "own-0")]
     run = run_with(tmp_path / "stopped", rows, 3)
     with pytest.raises(KeyboardInterrupt):
-        scored(run, fakes.PositionScorer(fail_after=7))
+        scored(run, fakes.PositionScorer(fail_after=7), chunk_tokens=1)
     assert missing_likelihoods(run, POLICY) == 4
     with run.likelihoods_path(POLICY).open("ab") as file:
         file.write(b'{"torn')

@@ -1,6 +1,8 @@
 """A model's name and the user's wish -> an engine."""
 
+import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,18 @@ def open_engine(
     chat_template: Path | None = None,
     enable_thinking: bool | None = None,
     options: Mapping[str, Any] | None = None,
+    replicas: int | None = None,
+    ray_address: str | None = None,
 ) -> Generator:
-    """Load the model in the engine; arguments as in `config.EvalConfig`.
+    """Load the model in the engine, or in several at once; arguments as in `config.EvalConfig`.
 
     Raises:
         UserError: the engine is not installed, or the model cannot be loaded.
     """
     name = engine_name(engine, model)
     if name == "server":
+        if replicas is not None:
+            raise UserError("--replicas runs engines of its own: give a server's further endpoints in MODEL instead")
         from expo_bench.engines.server import ServerEngine
 
         url, _, served = model.partition("#")
@@ -54,6 +60,18 @@ def open_engine(
         "enable_thinking": enable_thinking,
         "options": options,
     }
+    if replicas is not None:
+        from expo_bench.engines.replicas import ReplicaEngine
+
+        # a replica's working directory is not this one
+        there = str(Path(model).resolve()) if Path(model).exists() else model
+        load = partial(_load, name, there, common)
+        gpus = _gpus(options or {})
+        return ReplicaEngine(load, model, n=replicas, address=ray_address, gpus=gpus, revision=revision)
+    return _load(name, model, common)
+
+
+def _load(name: str, model: str, common: Mapping[str, Any]) -> Generator:
     if name == "vllm":
         if is_adapter(model):
             raise UserError(f"the vllm engine does not serve low-rank adapters: use --engine transformers for {model}")
@@ -63,6 +81,12 @@ def open_engine(
     from expo_bench.engines.transformers import TransformersEngine
 
     return TransformersEngine(model, **common)
+
+
+def _gpus(options: Mapping[str, Any]) -> int:
+    """Return how many GPUs one engine uses: those over which vLLM splits the model."""
+    split = (options.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size"))
+    return math.prod(size if isinstance(size, int) else 1 for size in split)
 
 
 def _read(path: Path) -> str:

@@ -1,0 +1,56 @@
+"""Ray itself: its package, a cluster to work in, and what a replica takes of it."""
+
+import os
+import socket
+from typing import Any
+
+from expo_bench.errors import UserError
+
+
+def import_ray() -> Any:
+    """Return the module.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    # Ray reports on its use over the network unless told not to
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--replicas needs one package more: pip install 'expo-bench[ray]'") from error
+    return ray
+
+
+def connect(ray: Any, address: str | None) -> None:
+    """Join the cluster at the address, or start one on this machine alone.
+
+    Raises:
+        UserError: no cluster answers.
+    """
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        # results are small, and Ray would else take a third of the memory for them
+        ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
+        return
+    try:
+        host, colon, port = address.rpartition(":")
+        if colon:
+            # Ray itself would try for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"no Ray cluster answers at {address} (start one with `ray start --head`): {reason}") from None
+
+
+def resources(ray: Any, n: int, gpus: int) -> dict[str, Any]:
+    """Return what each replica takes of its node: GPUs, or the largest equal number of processors that all can have."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if any(node.get("GPU") for node in nodes):
+        return {"num_gpus": gpus, "num_cpus": 1}
+    processors = [int(node.get("CPU", 0)) for node in nodes]
+    for each in range(sum(processors) // n, 0, -1):
+        if sum(there // each for there in processors) >= n:
+            return {"num_cpus": each}
+    raise UserError(f"--replicas {n}: each takes a processor, and there are {sum(processors)}")
