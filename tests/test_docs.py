@@ -112,4 +112,4 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
         # a study of many runs is planned; tests/test_studies.py runs a small one
         _run(line + (" --dry-run" if real or words[1] == "study" else ""), workplace)
     else:
-        assert words[0] in ("pip", "git", "vllm", "cd", "export", "python"), f"{page}: no test for {line}"
+        assert words[0] in ("pip", "git", "vllm", "ray", "cd", "export", "python"), f"{page}: no test for {line}"

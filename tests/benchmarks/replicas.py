@@ -1,0 +1,62 @@
+"""Tokens a second of two replicas in Ray against one engine that has both processors; model and start-up not counted.
+
+The micro world's policy, which runs on one thread, and SmolLM2-135M-Instruct, whose products can use both.
+"""
+
+import time
+from contextlib import closing
+from functools import partial
+
+from expo_bench import problems
+from expo_bench.engines.base import Generator, Request, SamplingParams
+from expo_bench.engines.choosing import open_engine
+from expo_bench.prompts import BOXED
+from tests.benchmarks.figures import Figure, against, ratios
+from tests.benchmarks.generation import MODEL
+
+ROUNDS = 5
+
+
+def requests(n_problems: int, n_samples: int) -> list[Request]:
+    """Return prompts of the micro world."""
+    return [
+        Request(
+            problem_id=problem.problem_id,
+            messages=BOXED.messages(problem),
+            sample_indexes=tuple(range(n_samples)),
+            seeds=tuple(range(number * n_samples, (number + 1) * n_samples)),
+        )
+        for number, problem in enumerate(problems.load("micro").problems[:n_problems])
+    ]
+
+
+def speed(engine: Generator, asked: list[Request], max_tokens: int) -> float:
+    params = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=max_tokens)
+    begin = time.perf_counter()
+    tokens = sum(done.n_tokens for done in engine.generate(asked, params))
+    return tokens / (time.perf_counter() - begin)
+
+
+def compare(name: str, model: str, asked: list[Request], max_tokens: int) -> Figure:
+    """Return the figure of one model, turns alternating."""
+    two, one = [], []
+    start = partial(open_engine, "transformers", model)
+    with closing(start(replicas=2)) as replicas, closing(start()) as alone:
+        while len(replicas._pool.idle) < 2:  # type: ignore[attr-defined]
+            replicas._next_event()  # type: ignore[attr-defined]
+        for _ in range(ROUNDS):
+            two.append(speed(replicas, asked, max_tokens))
+            one.append(speed(alone, asked, max_tokens))
+    return Figure(
+        what=f"generation, 2 replicas of {name} on 2 cores",
+        yardstick="one engine in this process",
+        ratios=ratios(two, one),
+        absolute=against(two, one, "tokens/s"),
+    )
+
+
+def measure() -> list[Figure]:
+    return [
+        compare("the micro policy", "micro", requests(160, 32), 64),
+        compare("SmolLM2-135M", MODEL, requests(32, 4), 64),
+    ]
