@@ -20,11 +20,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from expo_bench import GRADER, UserError, learning_curves, load_study, runs
+from expo_bench import UserError, learning_curves, load_study, runs
 
 KS = (1, 8)
 DRAWS = 10_000
-TELLING = ("graded", "no_answer", "truncated")
 Solved = dict[int, dict[str, tuple[int, int]]]
 """Seed -> problem -> samples and right ones."""
 
@@ -53,11 +52,7 @@ def ends(study: Path) -> dict[str, Solved]:
         last = max(run.folder.checkpoints(), default=0)
         if not (run.done and last and run.folder.evaluation(last).manifest_path.is_file()):
             continue
-        counts: dict[str, tuple[int, int]] = {}
-        for grade in run.folder.evaluation(last).grades(GRADER):
-            if grade.status in TELLING:
-                n, c = counts.get(grade.problem_id, (0, 0))
-                counts[grade.problem_id] = (n + 1, c + (grade.correct is True))
+        counts = learning_curves.right_counts(run.folder.evaluation(last))
         found.setdefault(run.arm, {})[run.seed] = counts
     if not found:
         raise UserError(f"{study} has no finished run with an evaluation: run expo-bench study first")

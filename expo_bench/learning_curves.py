@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from expo_bench import stats
 from expo_bench.answers import GRADER
 from expo_bench.errors import UserError
+from expo_bench.rows import TELLING
 from expo_bench.store import RunFolder
 from expo_bench.studies import Run
 from expo_bench.trainers.ledger import zero_reward
@@ -73,7 +74,7 @@ def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float, draws: in
     folders = [run.folder.evaluation(step) for run in runs if run.folder.evaluation(step).manifest_path.is_file()]
     if not folders:
         return []
-    counted = [_counts(folder) for folder in folders]
+    counted = [right_counts(folder) for folder in folders]
     problems = {problem.problem_id: problem.level for problem in folders[0].problems()}
     shared = [one for one in problems if all(one in counts for counts in counted)]
     n = np.array([[counts[one][0] for one in shared] for counts in counted])
@@ -120,11 +121,11 @@ def bootstrap_interval(values: Floats, draws: int, seed: int) -> tuple[float, fl
     return float(low), float(high)
 
 
-def _counts(folder: RunFolder) -> dict[str, tuple[int, int]]:
-    """Return n and c of each problem, of the samples whose verdict is known or that gave no answer."""
+def right_counts(folder: RunFolder) -> dict[str, tuple[int, int]]:
+    """Return each problem's samples that tell what the policy can, and the right ones among them; see `TELLING`."""
     found: dict[str, tuple[int, int]] = {}
     for grade in folder.grades(GRADER):
-        if grade.status in ("graded", "no_answer", "truncated"):
+        if grade.status in TELLING:
             n, c = found.get(grade.problem_id, (0, 0))
             found[grade.problem_id] = (n + 1, c + (grade.correct is True))
     return found

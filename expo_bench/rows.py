@@ -10,6 +10,8 @@ PromptKind = Literal["solve", "self_explain"]
 FinishReason = Literal["stop", "length", "error"]
 Status = Literal["graded", "no_answer", "truncated", "timeout", "error", "bad_gold"]
 STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "error", "bad_gold")
+TELLING = ("graded", "no_answer", "truncated")
+"""Statuses that tell whether the policy solved the problem: without an answer it did not. The others tell nothing."""
 
 Source = Literal["expert", "self_explanation", "own_correct", "own_incorrect", "rationalised", "imported"]
 SOURCES: tuple[Source, ...] = (

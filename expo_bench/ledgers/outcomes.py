@@ -1,6 +1,8 @@
 """What a run's samples came to, read by column: millions of verdicts in seconds."""
 
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,11 @@ from numpy.typing import NDArray
 
 from expo_bench import comparisons
 from expo_bench.errors import UserError
-from expo_bench.rows import STATUSES, Manifest, Problem
+from expo_bench.row_files import there
+from expo_bench.rows import STATUSES, TELLING, Manifest, Problem
 from expo_bench.stats import Bools, Floats, Ints
 from expo_bench.store import RunFolder
 
-TELLING = ("graded", "no_answer", "truncated")
-"""Statuses that tell whether the policy solved the problem: without an answer it did not. The others tell nothing."""
 _BLOCK = 2**23
 _FIELDS = {
     "problem_id": "string", "sample_index": "int32", "status": "string", "correct": "bool", "answer_class": "int32",
@@ -92,7 +93,7 @@ def read_outcomes(path: Path, grader: str, name: str) -> Outcomes:
     manifest = run.read_manifest()
     problems = {problem.problem_id: problem for problem in run.problems()}
     file = run.grades_path(grader)
-    if not file.is_file():
+    if there(file) is None:
         known = ", ".join(run.graders()) or "none"
         raise UserError(f"{path} has no grades from {grader} (graders there: {known}): grade it, or choose by --grader")
     table = read_columns(file, _FIELDS)
@@ -135,17 +136,16 @@ def read_columns(path: Path, kinds: dict[str, str]) -> Any:
     from pyarrow import json
 
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in kinds.items()])
-    whole = _whole_lines(path)
-    if not whole:
-        return schema.empty_table()
-    with pyarrow.memory_map(str(path)) as file:
+    with _whole_lines(path) as lines:
+        if lines is None:
+            return schema.empty_table()
         try:
             table = json.read_json(
-                pyarrow.BufferReader(file.read_buffer(whole)),
+                lines,
                 read_options=json.ReadOptions(block_size=_BLOCK),
                 parse_options=json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
             )
-        except pyarrow.ArrowInvalid as error:
+        except (pyarrow.ArrowInvalid, OSError) as error:
             raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     for name in ("problem_id", "sample_index"):
         if table.column(name).null_count:
@@ -153,19 +153,29 @@ def read_columns(path: Path, kinds: dict[str, str]) -> Any:
     return table
 
 
-def _whole_lines(path: Path) -> int:
-    """Return the bytes up to the last line's end."""
-    if not path.is_file() or not path.stat().st_size:
-        return 0
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as lines:
-        return lines.rfind(b"\n") + 1
+@contextmanager
+def _whole_lines(path: Path) -> Iterator[Any]:
+    """Give the lines of a file, plain or packed, as pyarrow reads them; None where there are none."""
+    import pyarrow
+
+    found = there(path)
+    if found is None or not found.stat().st_size:
+        yield None
+    elif found != path:
+        # only whole lines are packed
+        with pyarrow.input_stream(str(found), compression="zstd") as lines:
+            yield lines
+    else:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            whole = content.rfind(b"\n") + 1
+        with pyarrow.memory_map(str(path)) as mapped:
+            yield pyarrow.BufferReader(mapped.read_buffer(whole)) if whole else None
 
 
 def _check_all_graded(run: RunFolder, manifest: Manifest, graded: int, grader: str) -> None:
     samples = manifest.counts.get("samples") if manifest.status == "finished" else None
     if samples is None:
-        with run.samples_path.open("rb") as lines:
-            samples = sum(block.count(b"\n") for block in iter(lambda: lines.read(_BLOCK), b""))
+        samples = sum(1 for _ in run.sample_keys())
     if samples != graded:
         raise UserError(
             f"{run.path} has {samples} samples and {graded} grades from {grader}: resume the run or grade it again"

@@ -38,11 +38,6 @@ def study(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(autouse=True)
-def grader(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ablations.GRADER == "math-verify-0.9"
-
-
 def test_levels_and_differences_by_hand(study: Path) -> None:
     found = ablations.ends(study)
     assert found["grpo"] == {
