@@ -15,8 +15,9 @@ from typing import Any
 from expo_bench.answers import Attempt, Judge, Verdict
 from expo_bench.chains import is_repetitive, leaks_answer
 from expo_bench.errors import UserError
+from expo_bench.row_files import Appender
 from expo_bench.rows import SOURCES, Candidate, FinishReason, Problem, Sample, Source
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 
 _BATCH = 64
 

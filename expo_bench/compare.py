@@ -31,8 +31,8 @@ from expo_bench.ledgers.perplexities import lift_by_rank, perplexities
 from expo_bench.ledgers.rank_bias import rank_bias
 from expo_bench.ledgers.scores import Scores, entropy, read_scores
 from expo_bench.ledgers.verdicts import beats_control, verdict
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import Problem
-from expo_bench.store import write_atomically
 
 SCHEMA_VERSION = 1
 

@@ -13,7 +13,7 @@ from expo_bench.errors import UserError
 Config = TypeVar("Config", bound=BaseModel)
 
 
-NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address"}
+NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress"}
 """Settings in which two runs may differ and be the same run."""
 
 
@@ -68,6 +68,9 @@ class EvalConfig(BaseModel):
     redraw_errors: bool = False
     """When the run is gone on with, draw samples again that ended in an error."""
 
+    compress: bool = False
+    """Compress the rows of the run once it is finished; they are read and gone on with as before."""
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.temperature == 0 and self.n > 1:
@@ -90,8 +93,8 @@ class EvalConfig(BaseModel):
 
 
 def _holds_secrets(url: str) -> bool:
-    parts = urlsplit(url.partition("#")[0])
-    return "@" in parts.netloc or bool(parts.query)
+    endpoints = map(urlsplit, url.partition("#")[0].split(","))
+    return any("@" in parts.netloc or bool(parts.query) for parts in endpoints)
 
 
 class CandidatesConfig(EvalConfig):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from expo_bench.engines.base import Completion, Request
 from expo_bench.prompts import Prompt
+from expo_bench.row_files import Appender
 from expo_bench.rows import Problem, PromptKind, Sample
-from expo_bench.store import Appender
 
 Missing = list[tuple[Problem, list[int]]]
 """Problems that lack samples, in order, with the sample indexes that they lack."""
@@ -19,11 +19,11 @@ def seed_from(*parts: int | str) -> int:
     return int.from_bytes(digest[:6])
 
 
-def missing(rows: Iterable[Sample], problems: Sequence[Problem], n: int) -> Missing:
-    """Return what the rows lack of `n` samples of each problem."""
+def missing(keys: Iterable[tuple[str, int]], problems: Sequence[Problem], n: int) -> Missing:
+    """Return what is lacking of `n` samples of each problem; `keys` are the problem ids and indexes of those there."""
     done: dict[str, set[int]] = {}
-    for row in rows:
-        done.setdefault(row.problem_id, set()).add(row.sample_index)
+    for problem_id, index in keys:
+        done.setdefault(problem_id, set()).add(index)
     lacking = (
         (problem, [index for index in range(n) if index not in done.get(problem.problem_id, ())])
         for problem in problems

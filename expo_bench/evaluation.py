@@ -35,6 +35,8 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         }
         finish(run, manifest, counts)
         reporting.report([run], run.report_path, grader=GRADER)
+        if config.compress:
+            run.pack()
         return found
     finally:
         lock.close()

@@ -17,7 +17,8 @@ def explanation_seed(run_seed: int, problem_id: str, index: int) -> int:
 
 def missing_explanations(run: RunFolder, problems: Sequence[Problem], n: int) -> Missing:
     """Return the problems that lack self-explanations, with the indexes that they lack; none without a gold answer."""
-    return missing(run.explanations(), [problem for problem in problems if problem.answer], n)
+    keys = ((row.problem_id, row.sample_index) for row in run.explanations())
+    return missing(keys, [problem for problem in problems if problem.answer], n)
 
 
 def explain(

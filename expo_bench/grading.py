@@ -9,8 +9,9 @@ from typing import Any
 
 from expo_bench.answers import GRADER, Attempt, Judge, Verdict
 from expo_bench.errors import UserError
+from expo_bench.row_files import Appender
 from expo_bench.rows import Grade
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 
 _BATCH = 256
 
@@ -40,7 +41,7 @@ def grade(
     """
     if not re.fullmatch(r"\w[\w.+-]*", grader):
         raise UserError(f"{grader!r} cannot name a grades file; use letters, digits, points and dashes")
-    total = sum(1 for _ in run.samples()) if progress else 0
+    total = sum(1 for _ in run.sample_keys()) if progress else 0
     counts = Counter[str]()
     done: dict[str, int] = {}  # problem -> bit set of sample indexes
 
@@ -55,6 +56,8 @@ def grade(
             done[row.problem_id] = done.get(row.problem_id, 0) | 1 << row.sample_index
             classes.remember(row)
             count(row.status)
+        if all(done.get(problem_id, 0) >> index & 1 for problem_id, index, _ in run.sample_keys()):
+            return counts
         batch: list[Judged] = []
         for judged in _judge_samples(run, done, judge):
             count(judged[-1].status)

@@ -18,8 +18,9 @@ from expo_bench.chains import before_answer
 from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
 from expo_bench.errors import UserError
 from expo_bench.prompts import Prompt
+from expo_bench.row_files import Appender, write_atomically
 from expo_bench.rows import TOKEN_QUANTILES, Candidate, Likelihood, Problem
-from expo_bench.store import Appender, RunFolder, write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.token_arrays import TokenArrays, drop_unclaimed, write_part
 
 SAMPLED = "the ids that the policy sampled"

@@ -13,7 +13,7 @@ from expo_bench.candidates import OwnSamples, candidates
 from expo_bench.config import CandidatesConfig
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.engines.choosing import open_engine
-from expo_bench.engines.server_address import without_secrets
+from expo_bench.engines.server_address import shown_urls
 from expo_bench.errors import UserError
 from expo_bench.evaluation import draw_samples
 from expo_bench.explanations import explain, missing_explanations
@@ -30,8 +30,9 @@ from expo_bench.planning import (
     save_plan,
 )
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import LikelihoodMetric, Manifest, Sample
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.store import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Policy:
         """The policy's name in the rows; a server's URL is without user and password."""
         if _is_url(self.model):
             url, _, served = self.model.partition("#")
-            return f"{without_secrets(url)}#{served}"
+            return f"{shown_urls(url)}#{served}"
         return self.model if self.revision is None else f"{self.model}@{self.revision}"
 
 

@@ -24,9 +24,10 @@ from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.problems import Loaded, load, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import Manifest, Problem
 from expo_bench.sampling import missing_samples
-from expo_bench.store import SCHEMA_VERSION, RunFolder, write_atomically
+from expo_bench.store import SCHEMA_VERSION, RunFolder
 
 
 class Progress(Protocol):

@@ -31,8 +31,9 @@ from expo_bench.reports.run_views import RunView, date_text, facts, manifest_gro
 from expo_bench.reports.sample_views import problem_views
 from expo_bench.reports.svg import standalone
 from expo_bench.reports.tables import TerminalTable, metric_cell, value_text
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import Metric
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.store import RunFolder
 
 
 def report(runs: Sequence[RunFolder], out: Path, *, grader: str) -> Path:

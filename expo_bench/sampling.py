@@ -61,8 +61,8 @@ def missing_samples(run: RunFolder, problems: Sequence[Problem], n: int, *, redr
 
     With `redraw_errors`, a sample that ended in an error is lacking.
     """
-    rows = (row for row in run.samples() if not (redraw_errors and row.finish_reason == "error"))
-    return missing(rows, problems, n)
+    done = ((problem, index) for problem, index, failed in run.sample_keys() if not (redraw_errors and failed))
+    return missing(done, problems, n)
 
 
 def _complete(

@@ -3,16 +3,27 @@
 import fcntl
 import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from expo_bench.errors import UserError
+from expo_bench.row_files import (
+    Row,
+    adapter_of,
+    drop,
+    encode,
+    pack,
+    read_keys,
+    read_rows,
+    row_files,
+    there,
+    write_atomically,
+    writing,
+)
 from expo_bench.rows import (
     Candidate,
     Grade,
@@ -21,151 +32,10 @@ from expo_bench.rows import (
     Manifest,
     Metric,
     Problem,
-    Rollout,
     Sample,
-    Thought,
 )
 
 SCHEMA_VERSION = 1
-AnyRow = Problem | Sample | Grade | Metric | Candidate | Likelihood | LikelihoodMetric | Rollout | Manifest | Thought
-Row = TypeVar(
-    "Row", Problem, Sample, Grade, Metric, Candidate, Likelihood, LikelihoodMetric, Rollout, Manifest, Thought
-)
-
-
-_adapters: dict[Any, TypeAdapter[Any]] = {}
-
-
-def _adapter(row_type: Any) -> TypeAdapter[Any]:
-    # built at first use: building all of them would cost start-up time
-    if row_type not in _adapters:
-        _adapters[row_type] = TypeAdapter(row_type)
-    return _adapters[row_type]
-
-
-def encode(row: AnyRow) -> bytes:
-    """Return the row as one line of JSON, newline included."""
-    return _adapter(type(row)).dump_json(row) + b"\n"
-
-
-def read_rows(path: Path, row_type: type[Row]) -> Iterator[Row]:
-    """Yield the rows of a JSON-lines file, one at a time; a torn last line is left out.
-
-    Raises:
-        UserError: a line that is whole is no such row.
-    """
-    if not path.exists():
-        return
-    adapter = _adapter(row_type)
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                yield adapter.validate_json(line)
-            except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                raise UserError(
-                    f"{path}:{number}: not a {row_type.__name__} row: {where} {first['msg']}; mend or delete the line"
-                ) from error
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Make a full disk, a folder that may not be written to and the like an error of one line."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror or error}; "
-            "what is done is saved: once that is put right, the same command goes on"
-        ) from error
-
-
-def _write(file: IO[bytes], content: bytes) -> None:
-    # a file without a buffer may take a part only, where the disk is about to be full
-    rest = memoryview(content)
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-class Appender:
-    """Appends rows to a JSON-lines file, a batch at a time; what `append` returned from survives a kill."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        with _writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # no buffer: after a failed write nothing may be left that is tried again when the file is closed
-            self._file: IO[bytes] = path.open("ab", buffering=0)
-            _cut_torn_line(path)
-
-    def append(self, rows: Iterable[AnyRow]) -> None:
-        """Write the rows in one system call, so that a kill leaves at most one torn line, as a full disk does.
-
-        Raises:
-            UserError: the file cannot be written.
-        """
-        content = b"".join(map(encode, rows))
-        with _writing(self._path):
-            _write(self._file, content)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __enter__(self) -> "Appender":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def _cut_torn_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        position = end
-        while position > 0:
-            size = min(65536, position)
-            file.seek(position - size)
-            newline = file.read(size).rfind(b"\n")
-            if newline >= 0:
-                position += newline + 1 - size
-                break
-            position -= size
-        if position < end:
-            file.truncate(position)
-
-
-def write_atomically(path: Path, content: str | bytes | Iterable[bytes]) -> None:
-    """Replace the file in one step: a reader sees the old content or the new, never a part.
-
-    Raises:
-        UserError: it cannot be written; the old content is still there.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    if isinstance(content, str):
-        content = content.encode()
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.writelines([content] if isinstance(content, bytes) else content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _drop(path: Path, row_type: type[Row], unwanted: Callable[[Row], bool]) -> None:
-    """Rewrite a JSON-lines file without the unwanted rows; the other lines stay byte for byte."""
-    with path.open("rb") as lines:
-        write_atomically(
-            path, (line for line, row in zip(lines, read_rows(path, row_type), strict=False) if not unwanted(row))
-        )
 
 
 class RunFolder:
@@ -205,7 +75,7 @@ class RunFolder:
         Raises:
             UserError: another process writes into this folder, or it cannot be written to.
         """
-        with _writing(self.path):
+        with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = (self.path / ".lock").open("ab")
         try:
@@ -232,7 +102,7 @@ class RunFolder:
                 raise UserError(
                     f"{self.manifest_path} has schema {version}, this expo-bench reads up to {SCHEMA_VERSION}: upgrade"
                 )
-            manifest: Manifest = _adapter(Manifest).validate_json(text)
+            manifest: Manifest = adapter_of(Manifest).validate_json(text)
         except (ValueError, AttributeError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{self.manifest_path} is damaged: {_reason(error)}; delete it and resume the run"
@@ -241,7 +111,7 @@ class RunFolder:
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Replace the manifest atomically."""
-        write_atomically(self.manifest_path, _adapter(Manifest).dump_json(manifest, indent=1))
+        write_atomically(self.manifest_path, adapter_of(Manifest).dump_json(manifest, indent=1))
 
     def problems(self) -> Iterator[Problem]:
         """Yield the problems of the run."""
@@ -250,6 +120,10 @@ class RunFolder:
     def samples(self) -> Iterator[Sample]:
         """Yield the samples, in the order in which they were finished."""
         return read_rows(self.samples_path, Sample)
+
+    def sample_keys(self) -> Iterator[tuple[str, int, bool]]:
+        """Yield problem id, sample index and whether it ended in an error, of each sample; see `read_keys`."""
+        return read_keys(self.samples_path)
 
     def grades(self, grader: str) -> Iterator[Grade]:
         """Yield one grader's verdicts."""
@@ -269,28 +143,33 @@ class RunFolder:
 
     def policies(self) -> list[str]:
         """Return the names of the policies under which candidates were scored."""
-        firsts = (next(read_rows(path, Likelihood), None) for path in (self.path / "likelihoods").glob("*.jsonl"))
+        firsts = (next(read_rows(path, Likelihood), None) for path in row_files(self.path / "likelihoods"))
         return sorted(row.policy for row in firsts if row)
 
     def graders(self) -> list[str]:
         """Return the names of the graders that have verdicts here."""
-        return sorted(path.stem for path in (self.path / "grades").glob("*.jsonl"))
+        return [path.stem for path in row_files(self.path / "grades")]
 
     def has_errors(self) -> bool:
         """Tell whether a sample or a self-explanation ended in an error."""
-        return any(row.finish_reason == "error" for rows in (self.samples(), self.explanations()) for row in rows)
+        return any(failed for path in (self.samples_path, self.explanations_path) for *_, failed in read_keys(path))
 
     def drop_errors(self) -> None:
         """Remove the samples and self-explanations that ended in an error, and the grades of the former.
 
         All other lines stay byte for byte. A reader never sees a grade without its sample.
         """
-        failed = {(row.problem_id, row.sample_index) for row in self.samples() if row.finish_reason == "error"}
+        failed = {(problem, index) for problem, index, ended in self.sample_keys() if ended}
         for grader in self.graders():
-            _drop(self.grades_path(grader), Grade, lambda row: (row.problem_id, row.sample_index) in failed)
+            drop(self.grades_path(grader), Grade, lambda row: (row.problem_id, row.sample_index) in failed)
         for path in (self.samples_path, self.explanations_path):
-            if path.exists():
-                _drop(path, Sample, lambda row: row.finish_reason == "error")
+            if there(path):
+                drop(path, Sample, lambda row: row.finish_reason == "error")
+
+    def pack(self) -> None:
+        """Compress what grows with the samples; whoever reads or goes on need not know."""
+        for path in (self.samples_path, self.explanations_path, *map(self.grades_path, self.graders())):
+            pack(path)
 
     def write_problems(self, problems: Iterable[Problem]) -> None:
         """Write the exact problems of the run, once."""
@@ -308,7 +187,7 @@ class RunFolder:
         """Put the metrics in place of those by the same grader, atomically; other graders' stay."""
         graders = {metric.grader for metric in metrics}
         kept = [metric for metric in self.metrics() if metric.grader not in graders]
-        write_atomically(self.metrics_path, _adapter(list[Metric]).dump_json(kept + metrics, indent=1))
+        write_atomically(self.metrics_path, adapter_of(list[Metric]).dump_json(kept + metrics, indent=1))
 
     def likelihood_metrics(self) -> list[LikelihoodMetric]:
         """Return the two-property metrics; an empty list where no candidate was scored yet.
@@ -321,14 +200,14 @@ class RunFolder:
 
     def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
         """Replace likelihood_metrics.json atomically."""
-        write_atomically(self.likelihood_metrics_path, _adapter(list[LikelihoodMetric]).dump_json(metrics, indent=1))
+        write_atomically(self.likelihood_metrics_path, adapter_of(list[LikelihoodMetric]).dump_json(metrics, indent=1))
 
 
 def _read_list(path: Path, row_type: type[Row], advice: str) -> list[Row]:
     if not path.is_file():
         return []
     try:
-        rows: list[Row] = _adapter(list[row_type]).validate_json(path.read_bytes())  # type: ignore[valid-type]
+        rows: list[Row] = adapter_of(list[row_type]).validate_json(path.read_bytes())  # type: ignore[valid-type]
     except ValidationError as error:
         raise UserError(f"{path} is damaged: {_reason(error)}; delete it and {advice}") from error
     return rows

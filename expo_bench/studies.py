@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from expo_bench.config import CandidatesConfig, load_candidates_config, load_settings
 from expo_bench.errors import UserError
 from expo_bench.planning import Progress
-from expo_bench.store import write_atomically
+from expo_bench.row_files import write_atomically
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import load_recipe, recipe_yaml, same_recipe

@@ -16,7 +16,8 @@ from expo_bench.reports.run_views import manifest_groups, read_runs
 from expo_bench.reports.side_by_side import side_by_side
 from expo_bench.reports.svg import standalone
 from expo_bench.reports.tables import MISSING
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.row_files import write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.studies import Run
 from expo_bench.study_tables import arms, end_table, last, ledger_table, level_tables, paper_table
 

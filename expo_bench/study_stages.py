@@ -10,7 +10,8 @@ from expo_bench.learning_curves import Point, learning_curves
 from expo_bench.measuring import Policy, make_candidates, measure
 from expo_bench.planning import Progress, plan
 from expo_bench.reports.ledger_page import ledger_page
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.row_files import write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.studies import Study, candidates_config, runs, train_all
 from expo_bench.study_ledger import study_ledger
 from expo_bench.study_report import study_report

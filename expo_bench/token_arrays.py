@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expo_bench.errors import UserError
-from expo_bench.store import write_atomically
+from expo_bench.row_files import write_atomically
 
 _PART = "part-{:05d}.parquet"
 

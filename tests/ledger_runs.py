@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from expo_bench.row_files import Appender
 from expo_bench.rows import Candidate, Grade, Likelihood, Manifest, Problem, Sample
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 
 GRADER = "math-verify-0.9"
 PROTOCOL = {"prompt": "boxed", "max_tokens": 64, "temperature": 1.0, "grader": GRADER}

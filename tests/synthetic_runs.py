@@ -4,8 +4,9 @@ import random
 from pathlib import Path
 
 from expo_bench.metrics import compute
+from expo_bench.row_files import Appender
 from expo_bench.rows import Grade, Manifest, Problem, Sample
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 
 GRADER = "math-verify"
 HOSTILE = (

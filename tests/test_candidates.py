@@ -12,9 +12,10 @@ from expo_bench.engines.base import SamplingParams
 from expo_bench.errors import UserError
 from expo_bench.explanations import explain, explanation_seed
 from expo_bench.prompts import SELF_EXPLAIN
+from expo_bench.row_files import Appender
 from expo_bench.rows import Candidate, Problem
 from expo_bench.sampling import sample_seed
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 from tests import fakes
 
 SOLVED, FAILED = fakes.problem(0, solution="0 + 1 = \\boxed{1}"), fakes.problem(1)

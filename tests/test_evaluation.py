@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from expo_bench.answers import GRADER
-from expo_bench.store import RunFolder, encode
+from expo_bench.row_files import encode
+from expo_bench.store import RunFolder
 
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 

@@ -9,8 +9,9 @@ import pytest
 from expo_bench.answers import GRADER, Judge
 from expo_bench.errors import UserError
 from expo_bench.grading import grade, grade_lines
+from expo_bench.row_files import Appender
 from expo_bench.rows import STATUSES, Grade, Problem, Sample
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 from tests import fakes
 
 
@@ -150,6 +151,7 @@ def test_texts_are_streamed(tmp_path: Path, judge: Judge, monkeypatch: pytest.Mo
             yield boxed(0, index, "1") if index % 2 else fakes.sample(0, index, text=text)
 
     monkeypatch.setattr(RunFolder, "samples", samples)
+    monkeypatch.setattr(RunFolder, "sample_keys", lambda _: iter([(fakes.sample(0, 0).problem_id, 0, False)]))
     assert grade(run, judge=judge) == {"graded": 5000}
     assert most < 20
 

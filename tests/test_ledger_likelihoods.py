@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from expo_bench.cli import app
 from expo_bench.compare import Request, compare
-from expo_bench.store import Appender, RunFolder
+from expo_bench.row_files import Appender
+from expo_bench.store import RunFolder
 from tests.ledger_runs import candidate, likelihood, write_run
 
 

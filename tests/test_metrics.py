@@ -10,8 +10,9 @@ import pytest
 from expo_bench import metrics
 from expo_bench.errors import UserError
 from expo_bench.problem_table import collect
+from expo_bench.row_files import Appender
 from expo_bench.rows import STATUSES, Grade, Metric, Problem, Sample, Status
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 
 GRADER = "toy"
 # problem: level, subject, domains, and of each of its four samples the status, and the answer where it is graded

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from expo_bench.errors import UserError
+from expo_bench.row_files import Appender, encode, read_rows, write_atomically
 from expo_bench.rows import Grade, Manifest, Metric, Problem, Sample
-from expo_bench.store import SCHEMA_VERSION, Appender, RunFolder, encode, read_rows, write_atomically
+from expo_bench.store import SCHEMA_VERSION, RunFolder
 from tests import fakes
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from expo_bench.cli import app
 from expo_bench.errors import UserError
 from expo_bench.learning_curves import bootstrap_interval, learning_curves
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.row_files import write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.studies import Study, _take_base_evaluation, candidates_config, load_study, runs
 from expo_bench.trainers.training import recipe_yaml
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from expo_bench.row_files import Appender
 from expo_bench.rows import Likelihood, LikelihoodMetric
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 from expo_bench.two_property import compute, table
 from tests import fakes
 

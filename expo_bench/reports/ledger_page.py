@@ -9,7 +9,7 @@ from expo_bench.reports.ledger_views import controls_table, likelihood_table, se
 from expo_bench.reports.pages import figure, flatten, render
 from expo_bench.reports.svg import standalone
 from expo_bench.reports.tables import Cell, Row, Table
-from expo_bench.store import write_atomically
+from expo_bench.row_files import write_atomically
 
 Numbers = Mapping[str, Any]
 

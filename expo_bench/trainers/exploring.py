@@ -11,9 +11,10 @@ from expo_bench.answers import GRADER, Judge
 from expo_bench.engines.base import Generator
 from expo_bench.grading import grade
 from expo_bench.planning import Plan, Progress, begin, open_planned, sampling_params, save_plan
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import Grade, Problem, Rollout, Sample
 from expo_bench.sampling import missing_samples, sample
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.trainers.rewards import reward
 
 Graded = list[tuple[Sample, Grade]]

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from expo_bench.errors import UserError
+from expo_bench.row_files import encode, read_rows, write_atomically
 from expo_bench.rows import Rollout
-from expo_bench.store import RunFolder, encode, read_rows, write_atomically
+from expo_bench.store import RunFolder
 
 
 class TrainingFolder:

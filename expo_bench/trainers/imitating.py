@@ -15,8 +15,9 @@ from expo_bench.measuring import Policy, make_candidates, measure
 from expo_bench.planning import Plan, Progress
 from expo_bench.problems import Loaded
 from expo_bench.prompts import solve_prompt
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import Likelihood, Problem, Thought
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.thoughts.dataset import ThoughtFolder
 from expo_bench.thoughts.making import MICRO, SOLUTIONS, MakeSettings, clean, collect
 from expo_bench.thoughts.selection import select

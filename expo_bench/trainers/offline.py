@@ -19,9 +19,10 @@ from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.errors import UserError
 from expo_bench.measuring import make_candidates
 from expo_bench.planning import Plan, Progress, plan
+from expo_bench.row_files import write_atomically
 from expo_bench.rows import Problem
 from expo_bench.sampling import missing_samples
-from expo_bench.store import RunFolder, write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.trainers.data import order, save_rows, saved_rows
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.learning import learn

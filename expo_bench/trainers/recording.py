@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from accelerate.utils import gather_object
 
 from expo_bench.answers import Verdict
+from expo_bench.row_files import Appender
 from expo_bench.rows import FinishReason, Problem, Rollout
-from expo_bench.store import Appender
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.positives import Positive
 from expo_bench.trainers.rewards import reward

@@ -17,7 +17,7 @@ from expo_bench.config import load_settings
 from expo_bench.errors import UserError
 from expo_bench.planning import Progress
 from expo_bench.prompts import explain_prompt, solve_prompt
-from expo_bench.store import write_atomically
+from expo_bench.row_files import write_atomically
 from expo_bench.trainers.data import training_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.imitating import check_thoughts

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from expo_bench.row_files import Appender, write_atomically
 from expo_bench.rows import Candidate, Likelihood, Manifest, Problem, Source
-from expo_bench.store import Appender, RunFolder, write_atomically
+from expo_bench.store import RunFolder
 from expo_bench.token_arrays import TokenArrays, write_part
 from expo_bench.two_property import compute
 

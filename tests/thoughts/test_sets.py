@@ -10,7 +10,7 @@ from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
 from expo_bench.problems import load
 from expo_bench.prompts import BOXED
-from expo_bench.store import write_atomically
+from expo_bench.row_files import write_atomically
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.format import join, split
 from expo_bench.thoughts.importing import read_thoughts, right_thoughts
