@@ -112,3 +112,30 @@ def test_a_line_without_a_key_is_named(tmp_path: Path) -> None:
     path.write_bytes(encode(ROWS[0]) + b'{"problem_id":"a"}\n')
     with pytest.raises(UserError, match=r"samples\.jsonl:2: not a Sample row"):
         list(read_keys(path))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"problem_id":"\xff","sample_index":1,"prompt_kind":"solve"}\n',
+        b'{"problem_id":"a\tb","sample_index":1,"prompt_kind":"solve"}\n',
+        b'{"problem_id":"a","sample_index":' + b"1" * 5000 + b',"prompt_kind":"solve"}\n',
+        # torn in a text, with the next line behind it: taken for one row, the second would be drawn again
+        encode(ROWS[0])[:90] + encode(ROWS[1]),
+        encode(ROWS[0])[:-2] + b"\n",
+    ],
+)
+def test_a_damaged_line_is_no_key(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "samples.jsonl"
+    path.write_bytes(encode(ROWS[2]) + line + encode(ROWS[3]))
+    with pytest.raises(UserError, match=r"samples\.jsonl:2: not a Sample row"):
+        list(read_keys(path))
+
+
+def test_a_torn_line_is_not_packed(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[:50])
+    pack(path)
+    unpack(path)
+    assert path.read_bytes() == whole
