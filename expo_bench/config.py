@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
@@ -93,8 +92,9 @@ class EvalConfig(BaseModel):
 
 
 def _holds_secrets(url: str) -> bool:
-    endpoints = map(urlsplit, url.partition("#")[0].split(","))
-    return any("@" in parts.netloc or bool(parts.query) for parts in endpoints)
+    # the whole text: a comma in a password would end an endpoint in its middle
+    addresses = url.partition("#")[0]
+    return "@" in addresses or "?" in addresses
 
 
 class CandidatesConfig(EvalConfig):
@@ -120,6 +120,8 @@ class CandidatesConfig(EvalConfig):
             raise ValueError("candidates have no budget of their own for thoughts: leave thinking_tokens out")
         if self.temperature == 0 and self.per_source > 1:
             raise ValueError("temperature 0 is greedy: all self-explanations would be equal; set per_source to 1")
+        if self.compress:
+            raise ValueError("candidates are not compressed: leave compress out")
         if ("imported" in self.sources) != (self.imported is not None):
             raise ValueError("the source imported and the file that --import names belong together")
         return self

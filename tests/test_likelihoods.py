@@ -12,8 +12,9 @@ from expo_bench.engines.base import Scored, ScoreRequest
 from expo_bench.errors import UserError
 from expo_bench.likelihoods import CHUNK_TOKENS, CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods, unscored
 from expo_bench.prompts import BOXED
+from expo_bench.row_files import Appender
 from expo_bench.rows import Candidate, Likelihood
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
 from expo_bench.token_arrays import read_parts
 from tests import fakes
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from expo_bench.engines.base import Completion, Request, SamplingParams
+from expo_bench.engines.memory import is_out_of_memory
 from expo_bench.engines.slots import Slots
 from expo_bench.engines.token_sampling import choose
 
@@ -73,10 +74,12 @@ class Batch:
                 yield from self._admit(self.queue[0])
             if self.running:
                 yield from self._step()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            return
+        except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            yield from self._halve()
+        # not among the lines above: as long as the error is handled, it holds the tensors of the pass that failed
+        yield from self._halve()
 
     def _has_room(self) -> bool:
         # a prompt whose samples only trickle in is computed again each time, so small gaps wait until they are larger
@@ -132,29 +135,30 @@ class Batch:
                 self.queue.remove(prompt)
             yield failed(prompt, place, "out of memory with a single sample at once")
             return
-        self._limit = max(1, min(self._limit, max(len(self.running), 1)) // 2)
+        self._limit = max(1, (len(self.running) or self._limit) // 2)
         # samples without a token are those whose prompt was just computed: they stand at the end
-        keep = min(self._limit, sum(bool(row.tokens) for row in self.running))
-        for row in self.running[keep:]:
+        self._keep(min(self._limit, sum(bool(row.tokens) for row in self.running)))
+        _log.warning("out of memory: going on with %d samples at once", self._limit)
+
+    def _keep(self, n_rows: int) -> None:
+        """Begin all but the first `n_rows` samples again later."""
+        for row in self.running[n_rows:]:
             row.prompt.waiting.append(row.place)
             if row.prompt not in self.queue:
                 self.queue.appendleft(row.prompt)
-        self._drop(keep)
-        _log.warning("out of memory: going on with %d samples at once", self._limit)
+        try:
+            self._drop(n_rows)
+        except (MemoryError, RuntimeError) as error:
+            if not (n_rows and is_out_of_memory(error)):
+                raise
+            # what stays is copied, and even that did not fit
+            self._keep(0)
 
     def _drop(self, keep: int) -> None:
         del self.running[keep:]
         self._slots.shrink(keep)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether memory ran out, on any device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    # the CPU allocator has no exception of its own
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def failed(prompt: Prompt, place: int, error: str) -> Completion:

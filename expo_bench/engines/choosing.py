@@ -8,6 +8,7 @@ from typing import Any
 
 from expo_bench.engines.base import Generator
 from expo_bench.engines.loading import is_adapter
+from expo_bench.engines.vllm_adapters import is_better_merged
 from expo_bench.errors import UserError
 
 
@@ -17,12 +18,14 @@ def engine_name(engine: str, model: str) -> str:
         return engine
     if model.startswith(("http://", "https://")):
         return "server"
-    # vLLM takes longer to start than the micro model to finish; it reads no GGUF files, and adapters not merged
-    if model == "micro" or model.endswith(".gguf") or is_adapter(model):
+    # vLLM takes longer to start than the micro model to finish; it reads no GGUF files
+    if model == "micro" or model.endswith(".gguf"):
         return "transformers"
     from expo_bench.engines import vllm
 
-    return "vllm" if vllm.usable() else "transformers"
+    if not vllm.usable() or (is_adapter(model) and is_better_merged(model)):
+        return "transformers"
+    return "vllm"
 
 
 def open_engine(
@@ -49,8 +52,16 @@ def open_engine(
         from expo_bench.engines.server import ServerEngine
 
         url, _, served = model.partition("#")
-        if not url or not served:
-            raise UserError(f"{model} is not of the form URL#name, for instance http://127.0.0.1:8000/v1#name")
+        if not url or not served or "://" in served:
+            raise UserError(
+                f"{model} is not of the form URL#name, for instance http://127.0.0.1:8000/v1#name, "
+                "or URL,URL#name for several endpoints of one model"
+            )
+        if chat_template is not None:
+            raise UserError(
+                f"a server has a chat template of its own: start it with {chat_template} (vllm serve --chat-template) "
+                "and leave --chat-template out here"
+            )
         return ServerEngine(url, served, enable_thinking=enable_thinking, **(options or {}))
     template = _read(chat_template) if chat_template else None
     common: dict[str, Any] = {
@@ -73,8 +84,6 @@ def open_engine(
 
 def _load(name: str, model: str, common: Mapping[str, Any]) -> Generator:
     if name == "vllm":
-        if is_adapter(model):
-            raise UserError(f"the vllm engine does not serve low-rank adapters: use --engine transformers for {model}")
         from expo_bench.engines.vllm import VllmEngine
 
         return VllmEngine(model, **common)

@@ -143,9 +143,9 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
             **files.arguments(),
             **extra,
         )
-    except (OSError, ValueError, ImportError, pickle.UnpicklingError) as error:
+        return model.eval().to(device)
+    except (OSError, ValueError, ImportError, RuntimeError, MemoryError, pickle.UnpicklingError) as error:
         raise _cannot_load(files, error) from error
-    return model.eval().to(device)
 
 
 def _merged(files: ModelFiles, base: ModelFiles, dtype: str, device: str) -> Any:
@@ -160,12 +160,12 @@ def _merged(files: ModelFiles, base: ModelFiles, dtype: str, device: str) -> Any
     model = load_model(base, "float32", "cpu")
     try:
         merged = PeftModel.from_pretrained(model, files.path).merge_and_unload()
-        chosen = _chosen_dtype(root, dtype, device)
-    except (OSError, ValueError, RuntimeError) as error:
+        merged = merged.eval().to(device=device, dtype=_chosen_dtype(root, dtype, device))
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         raise _cannot_load(files, error) from error
     # adapters that are trained on top of this model have this folder as their base
     merged.name_or_path = merged.config._name_or_path = files.path
-    return merged.eval().to(device=device, dtype=chosen)
+    return merged
 
 
 def _chosen_dtype(files: ModelFiles, dtype: str, device: str) -> Any:
@@ -191,5 +191,9 @@ def _fast_dtype(own: Any, device: str) -> Any:
 
 
 def _cannot_load(files: ModelFiles, error: Exception) -> UserError:
+    from expo_bench.engines.memory import is_out_of_memory
+
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if is_out_of_memory(error):
+        reason = f"memory ran out ({reason[:120]}); free some, or choose half precision (dtype bfloat16)"
     return UserError(f"cannot load model {files.path}: {reason}")

@@ -18,6 +18,7 @@ from expo_bench.engines.server_messages import (
     failed,
     request_body,
 )
+from expo_bench.engines.server_requests import Pool, stream
 from expo_bench.engines.server_scoring import ServerScorer
 from expo_bench.errors import UserError
 from expo_bench.prompts import Message
@@ -27,7 +28,7 @@ _Job = tuple[Request, int, int]
 
 
 class ServerEngine:
-    """Samples from a model behind an OpenAI-compatible endpoint."""
+    """Samples from a model behind one or more OpenAI-compatible endpoints."""
 
     def __init__(
         self,
@@ -42,12 +43,12 @@ class ServerEngine:
         extra_body: Mapping[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
-        """Look the model up on the server. The key is taken from OPENAI_API_KEY.
+        """Look the model up on each endpoint. The key is taken from OPENAI_API_KEY.
 
         Args:
-            url: the endpoint, for instance http://127.0.0.1:8000/v1.
+            url: the endpoint, for instance http://127.0.0.1:8000/v1; several, separated by commas, share the requests.
             model: its name there.
-            concurrency: requests in flight at once.
+            concurrency: requests in flight at once at each endpoint.
             timeout_seconds: of one attempt, to the last byte of the answer.
             max_retries: attempts after the first.
             logprobs: ask for log-probabilities.
@@ -56,7 +57,8 @@ class ServerEngine:
             unknown: refused.
 
         Raises:
-            UserError: openai is not installed, an option is unknown, or the server does not answer or refuses the key.
+            UserError: openai is not installed, an option is unknown, no endpoint answers, one refuses the key, or two
+                serve different models.
         """
         if unknown:
             raise UserError(f"the server engine has no option {min(unknown)}")
@@ -75,18 +77,18 @@ class ServerEngine:
         if not requests:
             return
 
-        async def probe(client: Any) -> None:
-            await self._probe(client, requests[0], params)
+        async def probe(pool: Pool) -> None:
+            await self._probe(pool, requests[0], params)
 
-        async def draw(client: Any, job: _Job) -> Completion:
-            return await self._draw(client, job, params)
+        async def draw(pool: Pool, job: _Job) -> Completion:
+            return await self._draw(pool, job, params)
 
         jobs = (
             (request, index, seed)
             for request in requests
             for index, seed in zip(request.sample_indexes, request.seeds, strict=True)
         )
-        yield from self._server.stream(jobs, draw, probe)
+        yield from stream(self._server, jobs, draw, probe)
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
@@ -96,7 +98,7 @@ class ServerEngine:
         """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
         return self._scorer.score(requests)
 
-    async def _probe(self, client: Any, request: Request, params: SamplingParams) -> None:
+    async def _probe(self, pool: Pool, request: Request, params: SamplingParams) -> None:
         """Ask for one token, so that what no request can get past is found before any sample is spent on it."""
         messages = tuple(Message(role=message["role"], content="Hi") for message in request.messages)
         question = Request(
@@ -104,7 +106,7 @@ class ServerEngine:
         )  # fmt: skip
         while True:
             try:
-                await self._ask(client, (question, 0, 0), params, 1)
+                await self._ask(pool, (question, 0, 0), params, 1)
                 return
             except self._server.openai.APIStatusError as error:
                 reason = self._server.reason(error)
@@ -116,36 +118,34 @@ class ServerEngine:
                 else:
                     raise self._server.user_error(error) from None
             except self._server.failures as error:
-                raise UserError(
-                    f"{self._server.shown_url} gives no usable answer: {self._server.reason(error)}"
-                ) from None
+                shown, reason = self._server.shown(error), self._server.reason(error)
+                raise UserError(f"{shown} gives no usable answer: {reason}") from None
 
-    async def _draw(self, client: Any, job: _Job, params: SamplingParams) -> Completion:
+    async def _draw(self, pool: Pool, job: _Job, params: SamplingParams) -> Completion:
         request, index, _ = job
         try:
             try:
-                return await self._ask(client, job, params, params.max_tokens)
+                return await self._ask(pool, job, params, params.max_tokens)
             except self._server.openai.BadRequestError as error:
                 if not TOO_LONG.search(self._server.reason(error)):
                     raise
                 # prompt and max_tokens together do not fit: without a limit of ours the server's is what remains
-                return await self._ask(client, job, params, None)
+                return await self._ask(pool, job, params, None)
         except self._server.failures as error:
             if is_hopeless(error):
                 raise self._server.user_error(error) from None
             if getattr(error, "status_code", 500) >= 500:
-                await self._server.check_presence(client)
+                await pool.check_presence()
             return failed(request.problem_id, index, self._server.reason(error))
 
-    async def _ask(self, client: Any, job: _Job, params: SamplingParams, max_tokens: int | None) -> Completion:
+    async def _ask(self, pool: Pool, job: _Job, params: SamplingParams, max_tokens: int | None) -> Completion:
         """Send one request, again where that may help; the last failure is raised."""
         request, index, seed = job
-        endpoint = client.chat.completions if request.chat else client.completions
         body = request_body(request, params, logprobs=self._logprobs, enable_thinking=self._enable_thinking)
         body |= {"model": self._server.model, "seed": seed, self._limit_name: max_tokens}
         body["extra_body"] |= self._extra_body
-        return await self._server.ask(
-            endpoint.with_raw_response.create,
+        return await pool.ask(
+            lambda client: (client.chat if request.chat else client).completions.with_raw_response.create,
             body,
             lambda content: completion(request.problem_id, index, content, chat=request.chat),
         )

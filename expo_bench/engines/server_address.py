@@ -24,3 +24,21 @@ def without_secrets(url: str) -> str:
     if parts.scheme not in ("http", "https") or not parts.hostname or port is None:
         raise UserError("the server's URL must look like http://HOST:PORT/v1")
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def split_urls(urls: str) -> list[str]:
+    """Return the endpoints of one model, which are separated by commas.
+
+    Raises:
+        UserError: one is no URL, or stands there twice.
+    """
+    split = [url.strip() for url in urls.split(",")]
+    shown = [without_secrets(url).rstrip("/") for url in split]
+    if twice := next((url for place, url in enumerate(shown) if url in shown[:place]), None):
+        raise UserError(f"the server's URL {twice} is given twice")
+    return split
+
+
+def shown_urls(urls: str) -> str:
+    """Return all endpoints as they may be shown; see `without_secrets`."""
+    return ",".join(map(without_secrets, split_urls(urls)))

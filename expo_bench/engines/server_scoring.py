@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expo_bench.engines.base import Continuation, Scored, ScoreRequest
-from expo_bench.engines.server_connection import Connection
+from expo_bench.engines.server_connection import Connection, Endpoint, is_absence
 from expo_bench.engines.server_messages import TOO_LONG, MalformedReply, integers, parse
+from expo_bench.engines.server_requests import Pool, stream
 from expo_bench.errors import UserError
 
 _ALTERNATIVES = "score the model itself with --engine transformers or vllm"
@@ -36,11 +37,10 @@ class ServerScorer:
         """
         self._server = server
         # the library's own retries, from one connection: a text's ids are a small answer, and asked for one by one
-        arguments = {**server.client_arguments, "max_retries": server.max_retries}
-        self._client = server.openai.OpenAI(**arguments)
-        parts = urlsplit(server.url)
-        path = parts.path.rstrip("/").removesuffix("/v1") + "/tokenize"
-        self._tokenize_url = urlunsplit(parts._replace(path=path, fragment=""))
+        self._clients = {
+            endpoint: server.openai.OpenAI(**{**server.client_arguments(endpoint), "max_retries": server.max_retries})
+            for endpoint in server.endpoints
+        }
         self._thinking = (
             {} if enable_thinking is None else {"chat_template_kwargs": {"enable_thinking": enable_thinking}}
         )
@@ -76,21 +76,22 @@ class ServerScorer:
                     yield Scored.failed(request.problem_id, one.key, error)
                 else:
                     fitting.append((request.problem_id, one, prompt))
-        yield from self._server.stream(fitting, self._score)
+        yield from stream(self._server, fitting, self._score)
 
     def close(self) -> None:
-        """Close the connection."""
-        self._client.close()
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
 
-    async def _score(self, client: Any, job: _Job) -> Scored:
+    async def _score(self, pool: Pool, job: _Job) -> Scored:
         problem_id, one, prompt = job
         ids = [*prompt, *one.token_ids]
         extra = {**self._extra_body, "prompt_logprobs": 0}
         body = {"model": self._server.model, "prompt": ids, "temperature": 0.0, "max_tokens": 1, "extra_body": extra}
         skipped = len(prompt) + one.given
         try:
-            logprobs = await self._server.ask(
-                client.completions.with_raw_response.create,
+            logprobs = await pool.ask(
+                lambda client: client.completions.with_raw_response.create,
                 body,
                 lambda content: self._read(content, ids, skipped),
             )
@@ -139,10 +140,9 @@ class ServerScorer:
         return finished[len(unfinished)]
 
     def _ids(self, asked: Mapping[str, Any]) -> list[int]:
-        """Ask vLLM's /tokenize, which lies beside /v1 and not under it."""
+        """Ask vLLM's /tokenize."""
         try:
-            body = {"model": self._server.model, **asked}
-            answer = parse(self._client.post(self._tokenize_url, cast_to=bytes, body=body))
+            answer = parse(self._ask_to_tokenize({"model": self._server.model, **asked}))
             ids = integers(answer.get("tokens"))
             if ids is None:
                 raise MalformedReply("the answer holds no token ids")
@@ -152,9 +152,19 @@ class ServerScorer:
         self._context = context if type(context) is int else self._context
         return list(ids)
 
+    def _ask_to_tokenize(self, body: Mapping[str, Any]) -> bytes:
+        while True:
+            endpoint = self._server.within[0]
+            try:
+                content: bytes = self._clients[endpoint].post(_tokenize_url(endpoint), cast_to=bytes, body=body)
+                return content
+            except self._server.failures as error:
+                if not (is_absence(error) and self._server.leave_out(endpoint)):
+                    raise
+
     def _user_error(self, error: Exception, what: str) -> UserError:
         status = getattr(error, "status_code", None)
-        shown, reason = self._server.shown_url, self._server.reason(error)
+        shown, reason = self._server.shown(error), self._server.reason(error)
         if status == 401:
             return self._server.user_error(error)
         if isinstance(error, MalformedReply) or status in (400, 403, 404, 405, 422, 501):
@@ -162,3 +172,10 @@ class ServerScorer:
         return UserError(
             f"{shown} does not score ({reason}); what is done is saved, the same command goes on from there"
         )
+
+
+def _tokenize_url(endpoint: Endpoint) -> str:
+    # it lies beside /v1 and not under it
+    parts = urlsplit(endpoint.url)
+    path = parts.path.rstrip("/").removesuffix("/v1") + "/tokenize"
+    return urlunsplit(parts._replace(path=path, fragment=""))

@@ -14,9 +14,10 @@ import torch
 import transformers
 
 from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, Scored, ScoreRequest
-from expo_bench.engines.batching import Batch, Prompt, Running, failed, is_out_of_memory
+from expo_bench.engines.batching import Batch, Prompt, Running, failed
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import SMALL, find_model, load_model, load_tokenizer
+from expo_bench.engines.memory import is_out_of_memory
 from expo_bench.engines.rendering import chain_ids, end_ids, prompt_ids
 from expo_bench.engines.scoring import score_prompt
 from expo_bench.engines.slots import Slots, install, next_logits
@@ -167,10 +168,16 @@ class TransformersEngine:
                     ):
                         del left[scored.key]
                         yield scored
-                except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                    if not is_out_of_memory(error) or padded_tokens <= 1:
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
                         raise
-                    padded_tokens //= 2
+                    first = next(iter(left.values()))
+                    if len(left) > 1 and padded_tokens > len(first.token_ids):
+                        padded_tokens //= 2
+                        continue
+                    del left[first.key]
+                    length = len(prompt) + len(first.token_ids)
+                    yield Scored.failed(request.problem_id, first.key, f"out of memory with its {length} tokens alone")
 
     def _unfit(self, request: ScoreRequest, prompt: list[int], one: Continuation) -> str | None:
         if not prompt or len(one.token_ids) <= one.given:

@@ -16,24 +16,14 @@ from typing import Any
 
 from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
-from expo_bench.engines.loading import find_model
+from expo_bench.engines.loading import base_of, find_model
 from expo_bench.engines.rendering import chain_ids, prompt_ids
+from expo_bench.engines.vllm_adapters import adapter_options, load_adapter
+from expo_bench.engines.vllm_options import check_early, resolved, short_reason
 from expo_bench.engines.vllm_scoring import score
 from expo_bench.errors import UserError
 from expo_bench.rows import FinishReason
 
-# what the engine sets itself: `sum_logprob` needs the raw mode, and a checkpoint's own code is never run
-_RESERVED = {"model", "tokenizer", "revision", "tokenizer_revision", "dtype", "trust_remote_code", "logprobs_mode"}
-_DEFAULTS: dict[str, Any] = {"enable_prefix_caching": True, "load_format": "safetensors"}
-_CPU_DEFAULTS: dict[str, Any] = {
-    "enforce_eager": True,
-    # a seeded request whose prefill is cut in two makes vLLM 0.32 rewind its generator, which a CPU generator cannot do
-    "enable_chunked_prefill": False,
-    # only whole blocks are shared: the CPU default of 128 tokens is longer than most prompts
-    "block_size": 32,
-    # with the scheduler in this process (see _CPU_ENVIRONMENT) vLLM would else leave one thread to the model
-    "distributed_executor_backend": "mp",
-}
 _ENVIRONMENT = {
     # standard output belongs to --json
     "VLLM_LOGGING_STREAM": "ext://sys.stderr",
@@ -80,7 +70,8 @@ class VllmEngine:
         """Load the model.
 
         Args:
-            model: `micro`, a folder with safetensors, or a hub id.
+            model: `micro`, a folder with safetensors, or a hub id; a folder of low-rank adapters is served as such,
+                on the model that they belong to.
             revision: of the hub's repository.
             dtype: "auto" (the checkpoint's, half precision for float32), "bfloat16", "float16" or "float32".
             chat_template: a template in place of the tokenizer's own.
@@ -88,17 +79,20 @@ class VllmEngine:
             options: handed to `vllm.LLM` as they are, over this engine's defaults.
 
         Raises:
-            UserError: vLLM is not installed, refuses an option, or cannot load the model.
+            UserError: vLLM is not installed, refuses an option, or cannot load the model or the adapters.
         """
         options = options or {}
-        if clash := _RESERVED & set(options):
-            raise UserError(f"engine_options.{min(clash)} cannot be set: this engine sets it from what it is given")
+        check_early(options)
         self._name = model
         self._files = find_model(model, revision)
         if self._files.gguf_file:
             raise UserError(f"the vllm engine does not read GGUF files: use --engine transformers for {model}")
-        self._vllm, on_cpu = _import_vllm()
-        self._llm = self._load(dtype, {**_DEFAULTS, **(_CPU_DEFAULTS if on_cpu else {}), **options})
+        self._base = base_of(self._files)
+        if self._base:
+            options = {**adapter_options(self._files), **options}
+        self._vllm, self._on_cpu = _import_vllm()
+        self._llm = self._load(dtype, resolved(self._vllm, options, on_cpu=self._on_cpu))
+        self._adapter = load_adapter(self._llm.llm_engine, self._files) if self._base else None
         self._tokenizer = self._llm.get_tokenizer()
         if chat_template is not None:
             self._tokenizer.chat_template = chat_template
@@ -110,22 +104,31 @@ class VllmEngine:
         self._numbers = itertools.count()
 
     def _load(self, dtype: str, options: dict[str, Any]) -> Any:
-        revision = self._files.revision
+        files = self._base or self._files
+        own_tokenizer = Path(self._files.path, "tokenizer_config.json").is_file()
         try:
             with standard_output_to_error():
                 return self._vllm.LLM(
-                    model=self._files.path,
-                    revision=revision,
-                    tokenizer_revision=revision,
+                    model=files.path,
+                    tokenizer=self._files.path if own_tokenizer else files.path,
+                    revision=files.revision,
+                    tokenizer_revision=None if own_tokenizer else files.revision,
                     dtype=dtype,
                     logprobs_mode="raw_logprobs",
                     **options,
                 )
-        except (ValueError, TypeError, OSError, RuntimeError) as error:
-            raise UserError(f"vLLM cannot load {self._name}: {_first_line(error)}") from error
+        # a worker process that dies is told as a bare Exception, a machine that is too small as an AssertionError
+        except Exception as error:
+            raise UserError(f"vLLM cannot load {self._name}: {short_reason(error)}") from error
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""
+        if self._on_cpu and self._config.speculative_config and params.temperature > 0:
+            # seen with ngram: the texts are far less likely under the policy than those drawn without it
+            raise UserError(
+                "engine_options.speculative_config: on the CPU vLLM then does not sample from the policy; "
+                "leave it out, or decode greedily (temperature 0)"
+            )
         engine = self._llm.llm_engine
         waiting = self._samples(requests, params)
         running: dict[str, _Key] = {}
@@ -136,9 +139,10 @@ class VllmEngine:
                     try:
                         if isinstance(sampling, str):
                             raise ValueError(sampling)
-                        engine.add_request(number, {"type": "token", "prompt_token_ids": ids}, sampling)
+                        prompt = {"type": "token", "prompt_token_ids": ids}
+                        engine.add_request(number, prompt, sampling, lora_request=self._adapter)
                     except ValueError as error:
-                        yield _failed(key, _first_line(error))
+                        yield _failed(key, short_reason(error))
                     else:
                         running[number] = key
                 if not running:
@@ -177,7 +181,7 @@ class VllmEngine:
                 output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
             )
         except ValueError as error:
-            raise UserError(f"vLLM refuses the sampling parameters: {_first_line(error)}") from error
+            raise UserError(f"vLLM refuses the sampling parameters: {short_reason(error)}") from error
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
@@ -202,14 +206,17 @@ class VllmEngine:
             enable_thinking=self._enable_thinking,
             context=self._config.model_config.max_model_len,
             window=self._window,
+            adapter=self._adapter,
         )
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records."""
-        model = self._config.model_config
+        model, split = self._config.model_config, self._config.parallel_config
+        guesses = self._config.speculative_config
         return {
             "name": self._name,
             "revision": self._files.revision or getattr(model.hf_config, "_commit_hash", None),
+            "adapter_of": self._base.path if self._base else None,
             "weights_digest": weights_digest(self._files.path, self._files.revision),
             "chat_template_digest": text_digest(self._tokenizer.chat_template or ""),
             "engine": "vllm",
@@ -217,6 +224,11 @@ class VllmEngine:
             "torch_version": importlib.metadata.version("torch"),
             "dtype": str(model.dtype).removeprefix("torch."),
             "max_model_len": model.max_model_len,
+            "quantization": model.quantization,
+            "tensor_parallel_size": split.tensor_parallel_size,
+            "pipeline_parallel_size": split.pipeline_parallel_size,
+            "prefix_caching": bool(self._config.cache_config.enable_prefix_caching),
+            "speculation": guesses.method if guesses else None,
             "engine_options": {name: repr(value) for name, value in sorted(self._options.items())},
         }
 
@@ -235,7 +247,7 @@ def _import_vllm() -> tuple[Any, bool]:
             import vllm
             from vllm.platforms import current_platform
     except ImportError as error:
-        raise UserError(f"vLLM cannot be imported ({_first_line(error)}): pip install 'expo-bench[vllm]'") from error
+        raise UserError(f"vLLM cannot be imported ({short_reason(error)}): pip install 'expo-bench[vllm]'") from error
     on_cpu = bool(current_platform.is_cpu())
     for name, value in _CPU_ENVIRONMENT.items() if on_cpu else ():
         os.environ.setdefault(name, value)
@@ -283,7 +295,3 @@ def _failed(key: _Key, reason: str) -> Completion:
         sum_logprob=None,
         error=reason,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

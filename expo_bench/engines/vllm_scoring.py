@@ -26,6 +26,7 @@ def score(
     enable_thinking: bool | None,
     context: int,
     window: int,
+    adapter: Any = None,
 ) -> Iterator[Scored]:
     """Yield the scores of all continuations, in any order.
 
@@ -37,6 +38,7 @@ def score(
         enable_thinking: handed to the chat template where not None.
         context: the most tokens of the model's context; vLLM wants room for one more than are scored.
         window: requests in flight at most.
+        adapter: vLLM's `LoRARequest`, None for the model alone.
 
     Raises:
         UserError: a continuation has nothing to score, or vLLM gives no log-probability for one of its tokens.
@@ -52,7 +54,8 @@ def score(
                     error = f"{len(ids)} tokens with the prompt, the model's context is {context}"
                     yield Scored.failed(problem_id, one.key, error)
                     continue
-                engine.add_request(number, {"type": "token", "prompt_token_ids": ids}, sampling)
+                prompt_of_vllm = {"type": "token", "prompt_token_ids": ids}
+                engine.add_request(number, prompt_of_vllm, sampling, lora_request=adapter)
                 running[number] = job
             if not running:
                 return

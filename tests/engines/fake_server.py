@@ -118,6 +118,11 @@ class FakeServer(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
+    def leave(self, plan: Plan) -> None:
+        """Meet every request of any kind with the same plan from now on."""
+        self.everything = self.models = plan
+        self.tokenizing = [plan]
+
     def handle_error(self, *_: object) -> None:
         """Stay silent: clients that go away are part of the tests."""
 

@@ -1,18 +1,26 @@
 """The vLLM engine's own logic, with a stand-in for vLLM; tests/real/test_vllm.py runs the real one."""
 
+import dataclasses
 import importlib.metadata
 import importlib.util
+import json
 import os
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pydantic
 import pytest
+from safetensors.numpy import save_file
 
 from expo_bench.engines import vllm as subject
 from expo_bench.engines.base import Request, SamplingParams
+from expo_bench.engines.choosing import engine_name
+from expo_bench.engines.loading import find_model
 from expo_bench.engines.vllm import VllmEngine
+from expo_bench.engines.vllm_adapters import adapter_options
 from expo_bench.errors import UserError
 
 PARAMS = SamplingParams(temperature=0.8, top_p=0.9, max_tokens=10, stop=("END",))
@@ -43,10 +51,15 @@ class FakeCore:
         self.down = False
         self.vllm_config = types.SimpleNamespace(
             scheduler_config=types.SimpleNamespace(max_num_seqs=4),
-            model_config=types.SimpleNamespace(max_model_len=20, dtype="torch.bfloat16", hf_config=None),
+            model_config=types.SimpleNamespace(
+                max_model_len=20, dtype="torch.bfloat16", hf_config=None, quantization="fp8"
+            ),
+            parallel_config=types.SimpleNamespace(tensor_parallel_size=2, pipeline_parallel_size=1),
+            cache_config=types.SimpleNamespace(enable_prefix_caching=True),
+            speculative_config=None,
         )
 
-    def add_request(self, number: str, prompt: dict[str, Any], sampling: Any) -> None:
+    def add_request(self, number: str, prompt: dict[str, Any], sampling: Any, lora_request: None) -> None:
         if ord("!") in prompt["prompt_token_ids"]:
             raise ValueError("no exclamation marks\nplease")
         assert number not in self.asked
@@ -96,6 +109,15 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         return types.SimpleNamespace(**options)
 
     module.LLM, module.SamplingParams = load, sampling
+    names = (
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "block_size",
+        "seed",
+        "max_model_len",
+        "speculative_config",
+    )
+    module.EngineArgs = dataclasses.make_dataclass("EngineArgs", (*names, "speculative_config"))
     module.sampling_params = types.SimpleNamespace(RequestOutputKind=types.SimpleNamespace(FINAL_ONLY="final"))
     module.on_cpu = True
     platforms: Any = types.ModuleType("vllm.platforms")
@@ -227,12 +249,132 @@ def test_description(fake: Any) -> None:
     assert (described["engine"], described["engine_version"], described["dtype"]) == ("vllm", "0.0", "bfloat16")
     assert (described["name"], described["engine_options"]) == (fake.folder, {"seed": "3"})
     assert len(described["weights_digest"]) == len(described["chat_template_digest"]) == 12
+    assert (described["quantization"], described["prefix_caching"], described["speculation"]) == ("fp8", True, None)
+    assert (described["tensor_parallel_size"], described["pipeline_parallel_size"]) == (2, 1)
 
 
 @pytest.mark.parametrize("option", ["trust_remote_code", "logprobs_mode", "model"])
 def test_reserved_options(fake: Any, option: str) -> None:
     with pytest.raises(UserError, match=f"engine_options.{option}"):
         VllmEngine(fake.folder, options={option: True})
+
+
+def test_an_unknown_option_is_refused_before_the_model_is_loaded(fake: Any) -> None:
+    with pytest.raises(UserError, match=r"engine_options.max_model_lenn: .*no such option; is max_model_len meant\?$"):
+        VllmEngine(fake.folder, options={"max_model_lenn": 1})
+    assert not hasattr(fake, "loaded")
+
+
+def test_data_parallelism_is_for_replicas_and_servers(fake: Any) -> None:
+    with pytest.raises(UserError, match=r"data_parallel_size: .*--replicas N .*-dp N"):
+        VllmEngine(fake.folder, options={"data_parallel_size": 2})
+
+
+def test_pipeline_parallelism_is_not_for_the_cpu(fake: Any) -> None:
+    with pytest.raises(UserError, match=r"engine_options.pipeline_parallel_size: .*use tensor_parallel_size"):
+        VllmEngine(fake.folder, options={"pipeline_parallel_size": 2})
+    fake.on_cpu = False
+    VllmEngine(fake.folder, options={"pipeline_parallel_size": 2})
+    assert fake.loaded["pipeline_parallel_size"] == 2
+
+
+def test_a_value_that_vllms_own_models_refuse_is_one_line(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ParallelConfig(pydantic.BaseModel):
+        tensor_parallel_size: int
+
+    monkeypatch.setattr(fake, "LLM", lambda **options: ParallelConfig(tensor_parallel_size=options["seed"]))
+    with pytest.raises(UserError, match=r"tensor_parallel_size: Input should be a valid integer, unable to parse"):
+        VllmEngine(fake.folder, options={"seed": "two"})
+
+
+def test_a_worker_that_dies_is_one_line(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(**_: Any) -> None:
+        raise Exception("WorkerProc initialization failed\nand more")
+
+    monkeypatch.setattr(fake, "LLM", die)
+    with pytest.raises(UserError, match=r"WorkerProc initialization failed$"):
+        VllmEngine(fake.folder)
+
+
+def test_speculation_on_the_cpu_is_for_greedy_decoding(fake: Any) -> None:
+    fake.core.vllm_config.speculative_config = types.SimpleNamespace(method="ngram")
+    engine = VllmEngine(fake.folder, options={"speculative_config": {"method": "ngram"}})
+    with pytest.raises(UserError, match=r"engine_options.speculative_config: .*temperature 0"):
+        list(engine.generate([request("a")], PARAMS))
+    greedy = SamplingParams(temperature=0, top_p=1.0, max_tokens=10)
+    assert len(list(engine.generate([request("a")], greedy))) == 2
+    assert engine.describe()["speculation"] == "ngram"
+    fake.on_cpu, fake.core.asked = False, {}
+    assert len(list(VllmEngine(fake.folder).generate([request("a")], PARAMS))) == 2
+
+
+ADAPTER = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "BASE", "bias": "none"}
+NOT_FOR_VLLM: dict[str, dict[str, Any]] = {
+    "modules_to_save": {"modules_to_save": ["lm_head"]},
+    "use_dora": {"use_dora": True},
+    "init_lora_weights=pissa": {"init_lora_weights": "pissa"},
+    "bias": {"bias": "all"},
+    "of the type IA3": {"peft_type": "IA3"},
+    "rank is 1024": {"rank_pattern": {"q_proj": 1024}},
+    "change lm_head": {"module": "lm_head"},
+    "itself made of adapters": {"base_model_name_or_path": "ADAPTER"},
+}
+
+
+def _save_adapter(folder: Path, module: str) -> None:
+    save_file({f"base_model.model.{module}.lora_A.weight": np.zeros(1)}, folder / "adapter_model.safetensors")
+
+
+@pytest.fixture
+def adapter(fake: Any, tmp_path: Path) -> Path:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    _save_adapter(folder, "q_proj")
+    (folder / "adapter_config.json").write_text(json.dumps({**ADAPTER, "base_model_name_or_path": fake.folder}))
+    return folder
+
+
+@pytest.mark.parametrize(("said", "changes"), NOT_FOR_VLLM.items())
+def test_adapters_that_vllm_cannot_serve(
+    fake: Any, adapter: Path, monkeypatch: pytest.MonkeyPatch, said: str, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(subject, "usable", lambda: True)
+    refused = adapter.parent / "refused"
+    refused.mkdir()
+    _save_adapter(refused, changes.get("module", "q_proj"))
+    config = {**ADAPTER, "base_model_name_or_path": fake.folder, **changes}
+    config.pop("module", None)
+    if config["base_model_name_or_path"] == "ADAPTER":
+        config["base_model_name_or_path"] = str(adapter)
+    (refused / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=f"{said}.*: use --engine transformers$"):
+        VllmEngine(str(refused))
+    assert engine_name("auto", str(refused)) == "transformers"
+
+
+def test_auto_serves_adapters_with_vllm_but_those_of_the_micro_model(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "usable", lambda: True)
+    assert engine_name("auto", str(adapter)) == "vllm"
+    (adapter / "adapter_config.json").write_text(json.dumps({**ADAPTER, "base_model_name_or_path": "micro"}))
+    assert engine_name("auto", str(adapter)) == "transformers"
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (8, 8), (65, 128), (512, 512)])
+def test_room_for_the_rank(adapter: Path, rank: int, room: int) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "rank_pattern": {"q_proj": rank}, "r": 1}))
+    options = adapter_options(find_model(str(adapter)))
+    modules = ["q_proj"]
+    assert options == {"enable_lora": True, "max_loras": 1, "max_lora_rank": room, "lora_target_modules": modules}
+
+
+def test_a_damaged_configuration_of_adapters(adapter: Path) -> None:
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    (adapter / "adapter_config.json").write_text(json.dumps({**config, "r": "many"}))
+    with pytest.raises(UserError, match=r"adapter_config.json is damaged"):
+        VllmEngine(str(adapter))
 
 
 def test_what_vllm_refuses_is_one_line(fake: Any) -> None:

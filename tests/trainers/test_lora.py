@@ -121,9 +121,6 @@ def test_tokenizer_of_the_base_where_the_folder_has_none(checkpoint):
 def test_refusals_are_one_line(checkpoint):
     name = str(checkpoint)
     refused = []
-    with pytest.raises(UserError, match="use --engine transformers for") as found:
-        open_engine("vllm", name)
-    refused.append(found)
     change(checkpoint, base_model_name_or_path="/nowhere/base")
     with pytest.raises(UserError, match="names the base /nowhere/base: model '/nowhere/base' is neither") as found:
         load_model(find_model(name), "auto", "cpu")

@@ -1,0 +1,72 @@
+"""What vLLM is given when it loads a model: the user's options over ours."""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from expo_bench.errors import UserError
+
+# what the engine sets itself: `sum_logprob` needs the raw mode, and a checkpoint's own code is never run
+_RESERVED = {"model", "tokenizer", "revision", "tokenizer_revision", "dtype", "trust_remote_code", "logprobs_mode"}
+_DEFAULTS: dict[str, Any] = {"enable_prefix_caching": True, "load_format": "safetensors"}
+_CPU_DEFAULTS: dict[str, Any] = {
+    "enforce_eager": True,
+    # a seeded request whose prefill is cut in two makes vLLM 0.32 rewind its generator, which a CPU generator cannot do
+    "enable_chunked_prefill": False,
+    # only whole blocks are shared: the CPU default of 128 tokens is longer than most prompts
+    "block_size": 32,
+    # with the scheduler in this process (see vllm._CPU_ENVIRONMENT) vLLM would else leave one thread to the model
+    "distributed_executor_backend": "mp",
+}
+
+_LONGEST_REASON = 300
+"""Characters: vLLM lists all methods of quantisation that it knows."""
+
+
+def check_early(options: Mapping[str, Any]) -> None:
+    """Refuse what needs no vLLM to be refused.
+
+    Raises:
+        UserError: an option that this engine sets itself, or data parallelism.
+    """
+    if clash := _RESERVED & set(options):
+        raise UserError(f"engine_options.{min(clash)} cannot be set: this engine sets it from what it is given")
+    if options.get("data_parallel_size", 1) != 1:
+        raise UserError(
+            "engine_options.data_parallel_size: vLLM splits data among servers only, not in an engine of one process; "
+            "use --replicas N for N engines, or serve the model (vllm serve MODEL -dp N) and give its URL"
+        )
+
+
+def resolved(vllm: Any, options: Mapping[str, Any], *, on_cpu: bool) -> dict[str, Any]:
+    """Return the arguments of `vllm.LLM`: the user's options over the defaults.
+
+    Raises:
+        UserError: vLLM has no such option, or its CPU build cannot do what it asks for.
+    """
+    if on_cpu and options.get("pipeline_parallel_size", 1) != 1:
+        # seen with 0.32: the scheduler does not know the requests that the last stage answers
+        raise UserError(
+            "engine_options.pipeline_parallel_size: vLLM's CPU build fails with it; use tensor_parallel_size"
+        )
+    known = {field.name for field in dataclasses.fields(vllm.EngineArgs)} | set(inspect.signature(vllm.LLM).parameters)
+    for name in options:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"; is {near[0]} meant?" if near else ""
+            raise UserError(f"engine_options.{name}: vLLM {vllm.__version__} has no such option{hint}")
+    return {**_DEFAULTS, **(_CPU_DEFAULTS if on_cpu else {}), **options}
+
+
+def short_reason(error: Exception) -> str:
+    """Return in one line what vLLM says of an error."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").strip().splitlines()
+        return (f"{place}: {said[0]}" if place else said[0])[:_LONGEST_REASON]
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST_REASON]

@@ -1,0 +1,103 @@
+"""Options that reach the real vLLM: what they change, and how one that it refuses is told."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from expo_bench.engines.base import Completion, Continuation, SamplingParams, ScoreRequest
+from expo_bench.engines.transformers import TransformersEngine
+from expo_bench.engines.vllm import VllmEngine
+from expo_bench.errors import UserError
+from tests.real.conftest import QUESTIONS, question
+
+pytestmark = pytest.mark.real
+
+GREEDY = SamplingParams(temperature=0.0, top_p=1.0, max_tokens=48)
+REQUESTS = [question(text, text, chat=False) for text in QUESTIONS]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with random weights in the micro model's shape, but four heads: half of them is a whole number."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    import expo_bench
+
+    micro = Path(expo_bench.__file__).parent / "assets" / "micro"
+    folder = tmp_path_factory.mktemp("tiny")
+    config = AutoConfig.from_pretrained(micro)
+    config.num_attention_heads = config.num_key_value_heads = 4
+    config.hidden_size = 4 * config.head_dim
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(micro).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def expected(tiny: str) -> tuple[dict[str, Completion], np.ndarray]:
+    """The transformers engine's greedy texts, and its log-probabilities of them, one after the other."""
+    engine = TransformersEngine(tiny, dtype="float32")
+    texts = {c.problem_id: c for c in engine.generate(REQUESTS, GREEDY)}
+    found = texts, logprobs(engine, texts)
+    engine.close()
+    return found
+
+
+def logprobs(engine: Any, texts: dict[str, Completion]) -> np.ndarray:
+    asked: Sequence[ScoreRequest] = [
+        ScoreRequest(
+            problem_id=request.problem_id,
+            messages=request.messages,
+            continuations=(Continuation(key="a", token_ids=texts[request.problem_id].token_ids or ()),),
+            chat=False,
+        )
+        for request in REQUESTS
+    ]
+    scored = {one.problem_id: one.logprobs for one in engine.score(asked)}
+    return np.concatenate([scored[request.problem_id] for request in REQUESTS])
+
+
+def test_tensor_parallel(
+    tiny: str, vllm_here: None, expected: tuple[dict[str, Completion], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the CPU build wants to be told which cores each process has, where there are fewer NUMA nodes than processes
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0|1")
+    engine = VllmEngine(tiny, dtype="float32", options={"tensor_parallel_size": 2})
+    texts, values = expected
+    assert logprobs(engine, texts) == pytest.approx(values, abs=1e-3)
+    described = engine.describe()
+    assert (described["tensor_parallel_size"], described["prefix_caching"]) == (2, True)
+    engine.close()
+
+
+def test_speculation_changes_no_greedy_text(
+    tiny: str, vllm_here: None, expected: tuple[dict[str, Completion], np.ndarray]
+) -> None:
+    guesses = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
+    engine = VllmEngine(tiny, dtype="float32", options={"speculative_config": guesses})
+    drawn = {c.problem_id: c for c in engine.generate(REQUESTS, GREEDY)}
+    assert {key: c.token_ids for key, c in drawn.items()} == {key: c.token_ids for key, c in expected[0].items()}
+    assert engine.describe()["speculation"] == "ngram"
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tensor_parallel_size": 3}, r"heads \(4\) must be divisible by tensor parallel size \(3\)"),
+        ({"tensor_parallel_size": "two"}, "tensor_parallel_size: Input should be a valid integer"),
+        ({"quantization": "nope"}, "quantization"),
+        ({"speculative_config": {"method": "nope"}}, "method"),
+        ({"max_model_len": 10**6}, "max_model_len"),
+    ],
+)
+def test_what_vllm_refuses(tiny: str, vllm_here: None, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        VllmEngine(tiny, options=options)
+    assert "\n" not in str(caught.value)
+    print(caught.value)
