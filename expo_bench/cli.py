@@ -11,6 +11,7 @@ import typer
 
 from expo_bench import (
     compare_command,
+    dry_runs,
     import_command,
     likelihood_commands,
     study_command,
@@ -18,7 +19,7 @@ from expo_bench import (
     train_command,
 )
 from expo_bench.errors import UserError
-from expo_bench.options import end_quietly, names, numbers, terminated
+from expo_bench.options import RayAddressOption, ReplicasOption, end_quietly, names, numbers, terminated
 
 if TYPE_CHECKING:
     from expo_bench.planning import Plan
@@ -70,6 +71,9 @@ def evaluate(
     ks: Annotated[
         str | None, typer.Option(help="The k of pass@k, for instance 1,4,64. [default: powers of two]")
     ] = None,
+    replicas: ReplicasOption = None,
+    ray_address: RayAddressOption = None,
+    compress: Annotated[bool, typer.Option("--compress", help="Compress the rows of the finished run.")] = False,
     config: Annotated[Path | None, typer.Option(help="YAML file with any of these settings.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run folder.")] = None,
     redraw_errors: Annotated[
@@ -78,7 +82,8 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder. [default: a name under results/]")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
+    probe: dry_runs.ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
 ) -> None:
     """Sample, grade and report: pass@k of MODEL on BENCHMARKS.
@@ -88,13 +93,15 @@ def evaluate(
     from expo_bench.config import load_config
     from expo_bench.planning import plan, resume_config
 
+    dry_runs.check_probe(dry_run, probe)
     given = {
         "model": model, "n": n, "engine": engine, "dtype": dtype, "revision": revision, "split": split, "limit": limit,
         "shuffle_seed": shuffle_seed, "data_dir": data_dir, "dataset_revision": dataset_revision, "prompt": prompt,
         "chat_template": chat_template, "enable_thinking": enable_thinking, "thinking_tokens": thinking_tokens,
         "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, "stop": stop or None, "seed": seed,
         "benchmarks": names(benchmarks), "levels": numbers("--levels", levels), "subjects": names(subjects),
-        "ks": numbers("--ks", ks),
+        "ks": numbers("--ks", ks), "replicas": replicas, "ray_address": ray_address,
+        "compress": compress or None,
     }  # fmt: skip
     settings = {key: value for key, value in given.items() if value is not None}
     redraw = {"redraw_errors": True} if redraw_errors else {}
@@ -105,7 +112,7 @@ def evaluate(
     else:
         planned = plan(load_config(config, settings | redraw, overrides or []), out)
     if dry_run:
-        _print_plan(planned)
+        dry_runs.print_plan(planned, probe, as_json)
         return
     _run(planned, as_json)
 
@@ -125,18 +132,6 @@ def _run(planned: "Plan", as_json: bool) -> None:
         )
         raise typer.Exit(130) from None
     _print_metrics(found, planned.run.path, as_json)
-
-
-def _print_plan(planned: "Plan") -> None:
-    from expo_bench.config import to_yaml
-
-    total = len(planned.problems) * planned.config.n
-    typer.echo(to_yaml(planned.config).rstrip())
-    typer.echo(f"# engine: {planned.engine}")
-    typer.echo(f"# problems: {len(planned.problems)}")
-    typer.echo(f"# generations: {planned.n_missing} to do, {total - planned.n_missing} done, {total} in all")
-    typer.echo(f"# tokens: at most {planned.n_missing * planned.config.max_tokens:,}")
-    typer.echo(str(planned.run.path))
 
 
 def _print_metrics(found: "list[Metric]", run: Path, as_json: bool) -> None:
@@ -213,12 +208,12 @@ def report(
     from expo_bench import reporting
     from expo_bench.answers import GRADER
     from expo_bench.store import RunFolder
+    from expo_bench.thoughts.dataset import ThoughtFolder
 
     if out is None and len(runs) > 1:
         raise UserError("several runs: name the report's file with -o")
-    if len(runs) == 1 and (runs[0] / "dataset.json").is_file():
+    if len(runs) == 1 and ThoughtFolder(runs[0]).is_complete:
         from expo_bench.reports.thoughts_page import thoughts_page
-        from expo_bench.thoughts.dataset import ThoughtFolder
 
         typer.echo(str(thoughts_page(ThoughtFolder(runs[0]))))
         return

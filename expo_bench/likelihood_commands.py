@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from expo_bench.options import names, numbers, stopped, terminated
+from expo_bench.dry_runs import ProbeOption, check_probe, estimate, print_plan, show
+from expo_bench.errors import UserError
+from expo_bench.options import RayAddressOption, ReplicasOption, names, numbers, stopped, terminated
 
 
 def candidates(
@@ -45,10 +47,14 @@ def candidates(
     temperature: Annotated[float | None, typer.Option(help="[default: 1.0]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="[default: 2048]")] = None,
     seed: Annotated[int | None, typer.Option(help="[default: 0]")] = None,
+    replicas: ReplicasOption = None,
+    ray_address: RayAddressOption = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with any of these settings.")] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Run folder. [default: a name under results/]")
     ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost, and stop.")] = False,
+    probe: ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print counts and filters as one JSON object.")] = False,
 ) -> None:
     """Collect chains of thought for each problem: the expert's, the policy's own, its explanations of the answer.
@@ -58,15 +64,19 @@ def candidates(
     from expo_bench.config import load_candidates_config
     from expo_bench.planning import plan
 
+    check_probe(dry_run, probe)
     given = {
         "model": model, "n": n_own, "per_source": per_source, "samples": samples, "imported": imported,
         "engine": engine, "dtype": dtype, "revision": revision, "split": split, "limit": limit, "data_dir": data_dir,
         "shuffle_seed": shuffle_seed, "prompt": prompt, "explain_prompt": explain_prompt, "temperature": temperature,
         "max_tokens": max_tokens, "seed": seed, "sources": names(sources), "benchmarks": names(benchmarks),
-        "levels": numbers("--levels", levels),
+        "levels": numbers("--levels", levels), "replicas": replicas, "ray_address": ray_address,
     }  # fmt: skip
     settings = {key: value for key, value in given.items() if value is not None}
     planned = plan(load_candidates_config(config, settings, overrides or []), out)
+    if dry_run:
+        print_plan(planned, probe, as_json)
+        return
     _make(planned, as_json)
 
 
@@ -102,6 +112,12 @@ def likelihood(
     engine: Annotated[str, typer.Option(help="auto, transformers, vllm or server.")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto, bfloat16, float16 or float32.")] = "auto",
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
+    replicas: ReplicasOption = None,
+    ray_address: RayAddressOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what is left to score and its cost, and stop.")
+    ] = False,
+    probe: ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
 ) -> None:
     """Score a run's candidates under policies that do not see the answer; print the two-property table.
@@ -116,7 +132,9 @@ def likelihood(
     from expo_bench.progress import TerminalProgress
     from expo_bench.store import RunFolder
 
-    signal.signal(signal.SIGTERM, terminated)
+    check_probe(dry_run, probe)
+    if ray_address is not None and replicas is None:
+        raise UserError("a Ray cluster is used for replicas: set their number too (--replicas)")
     policies = []
     for model in models:
         name, _, revision = (model, "", "") if Path(model).exists() or "://" in model else model.partition("@")
@@ -127,8 +145,14 @@ def likelihood(
                 revision=revision or None,
                 dtype=dtype,
                 options={} if device == "auto" else {"device": device},
+                replicas=replicas,
+                ray_address=ray_address,
             )
         )
+    if dry_run:
+        _plan(run, policies, probe, as_json)
+        return
+    signal.signal(signal.SIGTERM, terminated)
     try:
         with TerminalProgress() as progress:
             metrics = measure(RunFolder(run), policies, progress)
@@ -145,4 +169,19 @@ def likelihood(
     for name in dict.fromkeys(policy.name for policy in policies):
         Console(stderr=True).print(table(metrics, name))
     typer.echo(f"report: {page}", err=True)
+    typer.echo(str(run))
+
+
+def _plan(run: Path, policies: list[Any], probe: float | None, as_json: bool) -> None:
+    """Print what is left to score under each policy, and what it takes."""
+    from dataclasses import asdict
+
+    from expo_bench.costs import likelihood_costs
+    from expo_bench.store import RunFolder
+
+    found = estimate(lambda progress: likelihood_costs(RunFolder(run), policies, probe, progress))
+    if as_json:
+        typer.echo(json.dumps({"run": str(run), **asdict(found)}))
+        return
+    show(found)
     typer.echo(str(run))

@@ -1,16 +1,18 @@
 """`expo-bench study`: arms x seeds from one YAML file, and their learning curves."""
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from expo_bench.dry_runs import ProbeOption, check_probe, estimate, show
 from expo_bench.options import stopped, terminated
 
 if TYPE_CHECKING:
-    from expo_bench.studies import Study
+    from expo_bench.studies import Run
     from expo_bench.study_stages import Outcome
 
 
@@ -21,17 +23,19 @@ def study(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at the same time.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the runs and their cost, and stop.")] = False,
+    probe: ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the curves as one JSON object.")] = False,
 ) -> None:
     """Train and evaluate every arm with every seed, and compare their learning curves.
 
     The same command again goes on with what is not finished; arms and seeds may be added to the file.
     """
+    check_probe(dry_run, probe)
     path = out or Path("results") / file.stem
     if dry_run:
-        from expo_bench.studies import load_study
-
-        _print_cost(load_study(file), path)
+        # before the hub's library is imported: a plan asks nobody
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        _print_plan(file, path, probe, as_json)
         return
     carry_out(file, path, file.stem, jobs, as_json)
 
@@ -64,22 +68,35 @@ def carry_out(file: Path, path: Path, title: str, jobs: int, as_json: bool) -> N
         )
 
 
-def _print_cost(study: "Study", path: Path) -> None:
-    """Print the stages that are left, and the tokens that each generates at most."""
-    from expo_bench.studies import candidates_config, runs
+def _print_plan(file: Path, path: Path, probe: float | None, as_json: bool) -> None:
+    """Print the runs, and what the stages take that are left."""
+    from dataclasses import asdict
+
+    import torch
+
+    from expo_bench.studies import load_study, runs
+    from expo_bench.study_costs import study_costs
+
+    chosen = load_study(file)
+    listed = runs(chosen, path)
+    on_gpu = torch.cuda.is_available()
+    found = estimate(lambda progress: study_costs(chosen, listed, path, probe, progress, on_gpu=on_gpu))
+    if as_json:
+        left = [f"{run.arm}, seed {run.seed}" for run in listed if not run.done]
+        typer.echo(json.dumps({"study": str(path), "left": left, **asdict(found)}))
+        return
+    for run in listed:
+        typer.echo(f"{run.arm}, seed {run.seed}: {_state(run)}", err=True)
+    typer.echo(f"{sum(not run.done for run in listed)} of {len(listed)} runs are left", err=True)
+    show(found)
+
+
+def _state(run: "Run") -> str:
     from expo_bench.trainers.estimate import most_drawn
 
-    config = candidates_config(study)
-    if config is not None:
-        drawn = sum({"own": config.n, "self_explanation": config.per_source}.get(one, 0) for one in config.sources)
-        typer.echo(f"candidates: {drawn * config.max_tokens:,} generated tokens a problem at most", err=True)
-    listed = runs(study, path)
-    for run in listed:
-        periods, own, explanations = most_drawn(run.recipe)
-        most = periods * (own + explanations) * run.recipe.max_tokens
-        state = "finished" if run.done else f"{run.recipe.steps} steps, {most:,} generated tokens at most"
-        typer.echo(f"{run.arm}, seed {run.seed}: {state}", err=True)
-    typer.echo(f"{sum(not run.done for run in listed)} of {len(listed)} runs are left", err=True)
+    periods, own, explanations = most_drawn(run.recipe)
+    most = periods * (own + explanations) * run.recipe.max_tokens
+    return "finished" if run.done else f"{run.recipe.steps} steps, {most:,} generated tokens at most"
 
 
 def _print_outcome(outcome: "Outcome") -> None:

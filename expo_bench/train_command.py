@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from expo_bench.dry_runs import ProbeOption, check_probe, estimate, show
 from expo_bench.errors import UserError
 from expo_bench.options import stopped, terminated
 
@@ -37,6 +38,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Processes that --dry-run reckons with. [default: those of the launcher, or 1]"),
     ] = None,
+    probe: ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as one JSON object.")] = False,
 ) -> None:
     """Train a policy by a RECIPE: GRPO, ExP-GRPO, ExP-DPO and their baselines, STILL-2.
@@ -47,6 +49,7 @@ def train(
     from expo_bench.trainers.folder import TrainingFolder
     from expo_bench.trainers.training import load_recipe
 
+    check_probe(dry_run, probe)
     _quiet()
     if dry_run:
         # before the hub's library is imported: a plan asks nobody
@@ -62,9 +65,21 @@ def train(
         raise
     if dry_run:
         _only_first_process(0)
-        typer.echo(json.dumps(described) if as_json else text_of(described))
+        _print_plan(chosen, described, probe, as_json)
         return
     _run(chosen, folder, as_json)
+
+
+def _print_plan(recipe: "Recipe", described: dict[str, Any], probe: float | None, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from expo_bench.trainers.recipe_costs import recipe_costs
+
+    on_gpu = described["device"] == "GPU"
+    found = estimate(lambda progress: recipe_costs(recipe, probe, progress, known={}, on_gpu=on_gpu))
+    if not as_json:
+        show(found)
+    typer.echo(json.dumps({**described, **asdict(found)}) if as_json else text_of(described))
 
 
 def run_name(file: Path, recipe: "Recipe") -> str:
@@ -105,7 +120,7 @@ def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, wi
     from expo_bench.trainers.estimate import memory, model_size, work
     from expo_bench.trainers.training import recipe_yaml
 
-    trl = _trl_arguments(recipe, folder, n_processes)
+    trl, *later = _trl_arguments(recipe, folder, n_processes)
     # who asks for vLLM means to train on GPUs, wherever the question is put
     on_gpu = torch.cuda.is_available() or recipe.sampler == "vllm"
     done, size = work(recipe, trl, n_processes), model_size(recipe)
@@ -113,6 +128,7 @@ def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, wi
         "folder": str(folder.path),
         "recipe": yaml.safe_load(recipe_yaml(recipe)),
         "trl": trl,
+        "trl_rounds": [_differing(trl, arguments) for arguments in later],
         "problems": _problems(recipe) if with_problems else None,
         "work": asdict(done),
         "policy": asdict(size),
@@ -121,24 +137,35 @@ def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, wi
     }
 
 
-def _trl_arguments(recipe: "Recipe", folder: "TrainingFolder", n_processes: int) -> dict[str, Any]:
+def _trl_arguments(recipe: "Recipe", folder: "TrainingFolder", n_processes: int) -> list[dict[str, Any]]:
+    """Return TRL's arguments, those of each round; TRL has looked at them."""
     from expo_bench.trainers.arguments import grpo_arguments, make_config
-    from expo_bench.trainers.recipe import ONLINE, PREFERENCE
+    from expo_bench.trainers.recipe import ONLINE
 
     try:
         import trl
 
         if recipe.method in ONLINE:
-            config, arguments = trl.GRPOConfig, grpo_arguments(recipe, folder, n_processes)
+            found = [(trl.GRPOConfig, grpo_arguments(recipe, folder, n_processes))]
         else:
             from expo_bench.trainers.learning import round_arguments
 
-            config = trl.DPOConfig if recipe.method in PREFERENCE else trl.SFTConfig
-            arguments = round_arguments(recipe, 0, folder, n_processes)
-        make_config(config, arguments)
+            found = [
+                (
+                    trl.DPOConfig if recipe.prefers(number) else trl.SFTConfig,
+                    round_arguments(recipe, number, folder, n_processes),
+                )
+                for number in range(recipe.rounds)
+            ]
+        for config, arguments in found:
+            make_config(config, arguments)
     except ImportError as error:
         raise UserError(f"training needs more packages ({error}): pip install 'expo-bench[train]'") from error
-    return arguments
+    return [arguments for _, arguments in found]
+
+
+def _differing(first: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in later.items() if key not in first or first[key] != value}
 
 
 def _problems(recipe: "Recipe") -> str:
@@ -163,6 +190,7 @@ def text_of(found: dict[str, Any]) -> str:
     )
     lines = [
         *(f"trl.{key}: {value}" for key, value in found["trl"].items()),
+        *(f"trl of round {number}: {_listed(one)}" for number, one in enumerate(found["trl_rounds"], start=1)),
         f"problems: {found['problems']}",
         f"a {done['period']}, at most: {drawn}",
         f"the run, at most: {done['periods'] * done['tokens']:,} tokens in {done['periods']:,} {done['period']}s",
@@ -179,6 +207,10 @@ def text_of(found: dict[str, Any]) -> str:
         lines.append(f"vLLM beside it: {share:.0%} of the device for weights and cache")
     comments = "".join(f"# {line}\n" for line in lines)
     return f"{yaml.safe_dump(found['recipe'], sort_keys=False, allow_unicode=True)}{comments}{found['folder']}"
+
+
+def _listed(differing: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in differing.items()) + "; else as above"
 
 
 def _sharded(parts: dict[str, int | None], n_processes: int) -> dict[str, int | None]:

@@ -77,7 +77,6 @@ def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:
         n_processes: one a device.
     """
     periods, own, explanations = most_drawn(recipe)
-    every = recipe.checkpoint_every
     return Work(
         processes=n_processes,
         sequences_per_pass=trl["per_device_train_batch_size"] * (2 if recipe.prefers(recipe.rounds - 1) else 1),
@@ -88,8 +87,23 @@ def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:
         explanations=explanations,
         tokens=(own + explanations) * recipe.max_tokens,
         steps=recipe.steps,
-        checkpoints=sorted({*range(every, recipe.steps + 1, every), recipe.steps}),
+        checkpoints=checkpoint_steps(recipe),
     )
+
+
+def checkpoint_steps(recipe: Recipe) -> list[int]:
+    """Return the steps after which there is a checkpoint."""
+    every = recipe.checkpoint_every
+    return sorted({*range(every, recipe.steps + 1, every), recipe.steps})
+
+
+def checkpoint_bytes(recipe: Recipe, size: ModelSize, *, on_gpu: bool) -> int | None:
+    """Return the bytes of a checkpoint on disk: the trained weights and AdamW's two moments of each; None if unknown.
+
+    All weights, or those of the adapters. The tokenizer and the trainer's state, some MB, come on top.
+    """
+    trained = 4 if recipe.lora else _weight_bytes(recipe, on_gpu)
+    return size.trainable and 3 * trained * size.trainable
 
 
 def model_size(recipe: Recipe) -> ModelSize:

@@ -5,7 +5,6 @@ request for each sample, at the batch size that is best for it on this machine (
 """
 
 import os
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.transformers import TransformersEngine
 from expo_bench.prompts import BOXED
+from tests.benchmarks.figures import Figure, against, ratios
 
 MODEL = os.environ.get("EXPO_BENCH_REAL_MODEL", str(Path(".cache/SmolLM2-135M-Instruct").resolve()))
 SAMPLES = 8
@@ -67,7 +67,7 @@ def theirs(model: Any, prompts: list[str], repeats: int = SAMPLES) -> float:
     return sum(min(count + 1, MAX_TOKENS) for count in tokens) / seconds
 
 
-def measure() -> list[tuple[str, float, str]]:
+def measure() -> list[Figure]:
     from lm_eval.models.huggingface import HFLM
 
     engine = TransformersEngine(MODEL, dtype="bfloat16")
@@ -80,12 +80,13 @@ def measure() -> list[tuple[str, float, str]]:
         print(f"lm-evaluation-harness at batch {size}: {speeds[size]:.0f} tokens/s", file=sys.stderr, flush=True)
     backend.batch_size_per_gpu = max(speeds, key=lambda size: speeds[size])
     ours(engine)
-    pairs = [(ours(engine), theirs(backend, prompts)) for _ in range(ROUNDS)]
-    ratios = [mine / other for mine, other in pairs]
-    detail = (
-        f"median of {ROUNDS} alternating, {min(ratios):.2f} to {max(ratios):.2f}; "
-        f"{statistics.median(mine for mine, _ in pairs):.0f} against "
-        f"{statistics.median(other for _, other in pairs):.0f} tokens/s at its best batch size "
-        f"{backend.batch_size_per_gpu}; at least 2"
-    )
-    return [("transformers engine : lm-evaluation-harness 0.4.13 hf", statistics.median(ratios), detail)]
+    mine, other = zip(*[(ours(engine), theirs(backend, prompts)) for _ in range(ROUNDS)], strict=True)
+    return [
+        Figure(
+            what="speed of the transformers engine",
+            yardstick=f"lm-evaluation-harness 0.4.13 hf, batch {backend.batch_size_per_gpu}",
+            ratios=ratios(mine, other),
+            absolute=against(mine, other, "tokens/s"),
+            goal="at least 2",
+        )
+    ]

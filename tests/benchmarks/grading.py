@@ -2,13 +2,13 @@
 
 import logging
 import random
-import statistics
 import time
 from collections.abc import Callable
 
 from math_verify import parse, verify
 
 from expo_bench.answers import Attempt, Judge
+from tests.benchmarks.figures import Figure, against, ratios
 
 ROUNDS, ANSWERS = 5, 300
 Pairs = list[tuple[str, str]]
@@ -53,8 +53,8 @@ def protected(judge: Judge, pairs: Pairs) -> list[bool]:
     return [verdict.correct is True for verdict in judge.judge_many(attempts)]
 
 
-def compare(name: str, make: Callable[[random.Random], Pairs]) -> tuple[str, float, str]:
-    """Return name, median of ratios, detail; both sides grade the same pairs in turn."""
+def compare(name: str, make: Callable[[random.Random], Pairs]) -> Figure:
+    """Let both sides grade the same pairs in turn."""
     rng = random.Random(0)
     ours, theirs = [], []
     with Judge(workers=1) as judge:
@@ -68,22 +68,14 @@ def compare(name: str, make: Callable[[random.Random], Pairs]) -> tuple[str, flo
             theirs.append(ANSWERS / seconds[0])
             ours.append(ANSWERS / seconds[1])
     # the first round starts the worker and warms both
-    ratio = statistics.median(one / other for one, other in zip(ours[1:], theirs[1:], strict=True))
-    detail = f"{statistics.median(ours[1:]):.0f} and {statistics.median(theirs[1:]):.0f} grades a second"
-    return f"grading: {name}, one worker / bare math-verify", ratio, detail
+    return Figure(
+        what=f"speed of grading, {name}, one worker",
+        yardstick="bare math-verify",
+        ratios=ratios(ours[1:], theirs[1:]),
+        absolute=against(ours[1:], theirs[1:], "grades/s"),
+    )
 
 
-def measure() -> list[tuple[str, float, str]]:
-    """Return name, ratio and detail of each measurement."""
+def measure() -> list[Figure]:
     logging.disable(logging.WARNING)
     return [compare("easy answers", easy), compare("answers that must all be parsed", numbers)]
-
-
-def main() -> None:
-    """Print the ratios."""
-    for name, ratio, detail in measure():
-        print(f"{name}: {ratio:.2f} ({detail})")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,7 +6,6 @@ first round tries several). Once with the plain question, once behind four worke
 suffice. Memory is the peak of the resident set beyond that of the loaded model, each side in a process of its own.
 """
 
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,8 +20,10 @@ from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.transformers import TransformersEngine
 from expo_bench.likelihoods import likelihoods
 from expo_bench.prompts import BOXED, Message
+from expo_bench.row_files import Appender
 from expo_bench.rows import Candidate, Problem
-from expo_bench.store import Appender, RunFolder
+from expo_bench.store import RunFolder
+from tests.benchmarks.figures import Figure, against, ratios
 from tests.benchmarks.generation import MODEL, benchmark
 
 CANDIDATES, SHOTS, ROUNDS = 8, 4, 3
@@ -84,7 +85,7 @@ def open_engine() -> TransformersEngine:
     return TransformersEngine(MODEL, dtype="bfloat16", options={"device": "cpu"})
 
 
-def measure() -> list[tuple[str, float, str]]:
+def measure() -> list[Figure]:
     engine, backend = open_engine(), open_backend()
     rows = []
     for shots in PROBLEMS:
@@ -94,8 +95,8 @@ def measure() -> list[tuple[str, float, str]]:
     return rows
 
 
-def _speed(engine: TransformersEngine, backend: Any, shots: int) -> tuple[int, tuple[str, float, str]]:
-    """Return the harness's best batch size, and the ratio of the speeds."""
+def _speed(engine: TransformersEngine, backend: Any, shots: int) -> tuple[int, Figure]:
+    """Return the harness's best batch size, and the speeds."""
     asked = requests(engine._tokenizer, shots)
     tokens = sum(len(one.token_ids) for request in asked for one in request.continuations)
 
@@ -112,23 +113,30 @@ def _speed(engine: TransformersEngine, backend: Any, shots: int) -> tuple[int, t
     best = backend.batch_size_per_gpu = max(speeds, key=lambda size: speeds[size])
     gaps = [abs(mine - other) for mine, other in zip(ours(engine, asked), theirs(backend, asked), strict=True)]
     print(f"the sums of a candidate differ by {sum(gaps) / tokens:.4f} nats a token", file=sys.stderr, flush=True)
-    pairs = [(speed(ours, engine), speed(theirs, backend)) for _ in range(ROUNDS)]
-    ratios = [mine / other for mine, other in pairs]
-    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-    detail = (
-        f"median of {ROUNDS} alternating, {min(ratios):.2f} to {max(ratios):.2f}; {mine:.0f} against {other:.0f} "
-        f"candidate tokens/s at its best batch size {best}; at least {2 if shots else 1.4}"
+    mine, other = zip(*[(speed(ours, engine), speed(theirs, backend)) for _ in range(ROUNDS)], strict=True)
+    return best, Figure(
+        what=f"speed of likelihood, {_name(shots)}",
+        yardstick=f"lm-evaluation-harness 0.4.13 hf, batch {best}",
+        ratios=ratios(mine, other),
+        absolute=against(mine, other, "candidate tokens/s"),
+        goal=f"at least {2 if shots else 1.4}",
     )
-    return best, (f"likelihood, {shots} shots : lm-evaluation-harness 0.4.13 hf", statistics.median(ratios), detail)
 
 
-def _memory(shots: int, size: int) -> tuple[str, float, str]:
+def _name(shots: int) -> str:
+    return f"behind {shots} worked problems" if shots else "behind the question"
+
+
+def _memory(shots: int, size: int) -> Figure:
     """Return the ratio of the peaks beyond the loaded model, the harness at its best batch size."""
     mine, other = (_peak_in_a_child(side, shots, size) for side in ("ours", "theirs"))
-    detail = (
-        f"{mine:.0f} against {other:.0f} MiB beyond the loaded model, the harness at batch size {size}; at most 0.5"
+    return Figure(
+        what=f"peak memory of likelihood, {_name(shots)}",
+        yardstick=f"lm-evaluation-harness 0.4.13 hf, batch {size}",
+        ratios=[mine / other],
+        absolute=f"{mine:.0f} against {other:.0f} MiB beyond the loaded model",
+        goal="at most 0.5",
     )
-    return f"likelihood, {shots} shots, peak memory : lm-evaluation-harness", mine / other, detail
 
 
 def _peak_in_a_child(*words: Any) -> float:

@@ -25,6 +25,7 @@ from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rewards import GoldAnswerReward
+from tests.benchmarks.figures import Figure, against, ratios
 
 ROUNDS = 5
 STEPS = 8
@@ -84,7 +85,7 @@ def _ours(judge: Judge, path: Path, sampler: str) -> float:
     return clock.median()
 
 
-def measure() -> list[tuple[str, float, str]]:
+def measure() -> list[Figure]:
     """Return the ratios of step times; at most 1.15."""
     turns: dict[str, list[float]] = {"plain": [], "slots": [], "transformers": []}
     with Judge() as judge, tempfile.TemporaryDirectory() as scratch:
@@ -93,11 +94,13 @@ def measure() -> list[tuple[str, float, str]]:
             for sampler in ("slots", "transformers"):
                 turns[sampler].append(_ours(judge, Path(scratch, f"{sampler}-{turn}"), sampler))
             print(f"training round {turn}: { {name: round(s[-1], 3) for name, s in turns.items()} }", file=sys.stderr)
-    found = []
-    for sampler in ("slots", "transformers"):
-        ratios = [mine / plain for mine, plain in zip(turns[sampler], turns["plain"], strict=True)]
-        seconds = f"{statistics.median(turns[sampler]):.2f} against {statistics.median(turns['plain']):.2f} s a step"
-        detail = f"median of {ROUNDS} alternating, {min(ratios):.2f} to {max(ratios):.2f}; {seconds}; at most 1.15"
-        name = f"expo_grpo step (sampler {sampler}) : TRL GRPO step"
-        found.append((name, statistics.median(ratios), detail))
-    return found
+    return [
+        Figure(
+            what=f"time of an ExP-GRPO step, sampler {sampler}",
+            yardstick="TRL 1.16 GRPO step",
+            ratios=ratios(turns[sampler], turns["plain"]),
+            absolute=against(turns[sampler], turns["plain"], "s", 2),
+            goal="at most 1.15",
+        )
+        for sampler in ("slots", "transformers")
+    ]

@@ -9,7 +9,6 @@ seed and a log-probability for each; it takes turns, in one process, with three 
 """
 
 import os
-import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -18,16 +17,16 @@ from typing import Any
 from expo_bench.engines.base import SamplingParams
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.vllm import VllmEngine, usable
+from tests.benchmarks.figures import Figure, against, ratios
 from tests.benchmarks.generation import MAX_TOKENS, MODEL, SAMPLES, requests
 
 ROUNDS = 3
 
 
-def measure() -> list[tuple[str, float, str]]:
-    """Return the ratios to both yardsticks."""
+def measure() -> list[Figure]:
+    """Return the ratios to the three yardsticks."""
     if not usable():
-        print("vllm: not installed for this machine", file=sys.stderr)
-        return []
+        raise ImportError("vLLM is not installed for this machine")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     engine = VllmEngine(MODEL, options={"max_model_len": 2048})
     plain = _default_llm()
@@ -54,8 +53,17 @@ def measure() -> list[tuple[str, float, str]]:
                 speeds[name].append(speed)
     engine.close()
     plain.llm_engine.engine_core.shutdown()
-    names = [name for name in contestants if name != "engine"]
-    return [(f"vllm engine : LLM.generate, {name}", _ratio(speeds, name), _detail(speeds, name)) for name in names]
+    return [_figure(name, speeds["engine"], theirs) for name, theirs in speeds.items() if name != "engine"]
+
+
+def _figure(yardstick: str, ours: list[float], theirs: list[float]) -> Figure:
+    return Figure(
+        what="speed of the vllm engine",
+        yardstick=f"LLM.generate, {yardstick}",
+        ratios=ratios(ours, theirs),
+        absolute=against(ours, theirs, "tokens/s"),
+        goal="at least 0.95" if yardstick == "bare" else "",
+    )
 
 
 def _default_llm() -> Any:
@@ -81,19 +89,3 @@ def _bare(llm: Any, prompts: list[list[int]], same_work: bool = False) -> int:
     params = [VllmParams(temperature=1.0, max_tokens=MAX_TOKENS, **one) for one in extra]
     inputs: list[Any] = [{"prompt_token_ids": ids} for ids in prompts]
     return sum(len(output.outputs[0].token_ids) for output in llm.generate(inputs, params, use_tqdm=False))
-
-
-def _ratio(speeds: dict[str, list[float]], yardstick: str) -> float:
-    return statistics.median(_ratios(speeds, yardstick))
-
-
-def _ratios(speeds: dict[str, list[float]], yardstick: str) -> list[float]:
-    return [ours / theirs for ours, theirs in zip(speeds["engine"], speeds[yardstick], strict=True)]
-
-
-def _detail(speeds: dict[str, list[float]], yardstick: str) -> str:
-    ratios = _ratios(speeds, yardstick)
-    ours, theirs = statistics.median(speeds["engine"]), statistics.median(speeds[yardstick])
-    goal = "; at least 0.95" if yardstick == "bare" else ""
-    spread = f"median of {ROUNDS} alternating, {min(ratios):.2f} to {max(ratios):.2f}"
-    return f"{spread}; {ours:.0f} against {theirs:.0f} tokens/s{goal}"
