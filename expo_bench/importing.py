@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from expo_bench.foreign_samples import PUBLISHED, ForeignFile, Texts, moment, re
 from expo_bench.lighteval_details import read_lighteval
 from expo_bench.problems.identity import digest
 from expo_bench.problems.loading import DEFAULT_SPLIT
+from expo_bench.row_files import encode, write_atomically
 from expo_bench.rows import FinishReason, Manifest, Problem, Sample
-from expo_bench.store import SCHEMA_VERSION, Appender, RunFolder
+from expo_bench.store import SCHEMA_VERSION, RunFolder
 
 FORMATS = ("auto", "lm-eval", "lighteval")
 
@@ -23,11 +25,13 @@ FORMATS = ("auto", "lm-eval", "lighteval")
 def import_run(
     paths: Sequence[Path], run: RunFolder, *, benchmark: str | None = None, format: str = "auto"
 ) -> Manifest:
-    """Write problems, samples and manifest of a new run from the files of another harness; grades are not taken over.
+    """Write problems, samples and manifest of a run from the files of another harness; grades are not taken over.
+
+    An import that was stopped is made again from its files; one that is finished is left as it is.
 
     Args:
         paths: lm-evaluation-harness samples_*.jsonl, or lighteval details_*.parquet: tasks, or seeds of a task.
-        run: must not exist yet, or be empty.
+        run: must not exist yet, or be empty, or hold an import of the same files.
         benchmark: name of the benchmark of all files; None to tell it from the task's name.
         format: "lm-eval", "lighteval", or "auto" to tell it from the file's ending.
 
@@ -51,13 +55,26 @@ def import_run(
     problems, samples = _rows(read)
     manifest = _manifest(kind, read, problems, len(samples), [digests[path] for path in paths])
     with run.lock():
-        if any(path.name != ".lock" for path in run.path.iterdir()):
-            raise UserError(f"{run.path} is not empty; choose another folder with -o")
+        there = _imported_before(run, manifest)
+        if there is not None and there.status == "finished":
+            return there
+        # first, so that a folder that a kill leaves behind says what it was to become
+        run.write_manifest(replace(manifest, status="started"))
         run.write_problems(problems)
-        with Appender(run.samples_path) as rows:
-            rows.append(samples)
+        write_atomically(run.samples_path, b"".join(map(encode, samples)))
         run.write_manifest(manifest)
     return manifest
+
+
+def _imported_before(run: RunFolder, wanted: Manifest) -> Manifest | None:
+    """Return the manifest of an import of the same files that was begun in the folder; None where that is empty."""
+    there = run.read_manifest() if run.manifest_path.is_file() else None
+    if there is None and all(path.name.startswith(".") for path in run.path.iterdir()):
+        return None
+    # files whose names tell no moment were written now
+    if there is None or replace(there, status=wanted.status, started=wanted.started) != wanted:
+        raise UserError(f"{run.path} is not empty and no import of these files; choose another folder with -o")
+    return there
 
 
 def _file_digest(path: Path) -> str:

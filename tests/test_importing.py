@@ -1,5 +1,6 @@
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from expo_bench import GRADER, RunFolder, UserError, load
 from expo_bench.cli import app
 from expo_bench.importing import import_run
+from expo_bench.row_files import write_atomically
 
 STAMP = "2026-01-02T03-04-05.678901"
 GENERATION = {"until": ["Question:", "</s>"], "do_sample": True, "temperature": 0.8, "max_gen_toks": 24}
@@ -236,9 +238,28 @@ def test_files_that_do_not_go_together_are_refused(tmp_path):
             import_run([one, other], RunFolder(tmp_path / "run"))
     import_run([one], RunFolder(tmp_path / "run"))
     with pytest.raises(UserError, match="not empty"):
-        import_run([one], RunFolder(tmp_path / "run"))
+        import_run([file("another", texts="8")], RunFolder(tmp_path / "run"))
     with pytest.raises(UserError, match="neither"):
         import_run([Path(__file__)], RunFolder(tmp_path / "new"))
+
+
+def test_an_import_that_is_there_is_left_as_it_is_and_one_that_was_stopped_is_made_again(tmp_path):
+    path = write(tmp_path, "gsm8k", [line(0, APPLES, ["7", "8"])], stamp="some-time")
+    run = RunFolder(tmp_path / "run")
+    manifest = import_run([path], run)
+    rows = list(run.samples())
+    mark = RunFolder(run.path).grades_path("mine")
+    write_atomically(mark, "")
+    before = run.manifest_path.stat()
+    assert import_run([path], run) == manifest
+    assert run.manifest_path.stat().st_mtime_ns == before.st_mtime_ns
+    run.write_manifest(replace(manifest, status="started"))
+    run.samples_path.write_bytes(run.samples_path.read_bytes()[:-20])
+    assert import_run([path], run).status == "finished"
+    assert list(run.samples()) == rows
+    run.manifest_path.unlink()
+    with pytest.raises(UserError, match="not empty"):
+        import_run([path], run)
 
 
 def write_details(root, task, rows, general=None):

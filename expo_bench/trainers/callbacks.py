@@ -15,6 +15,7 @@ from expo_bench.config import load_config
 from expo_bench.errors import UserError
 from expo_bench.evaluation import evaluate
 from expo_bench.planning import Progress, plan
+from expo_bench.row_files import write_atomically
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Evaluation, Recipe
 from expo_bench.trainers.recording import Recorder
@@ -85,9 +86,10 @@ def _queue(path: Path, recipe: Recipe, chosen: Evaluation, model: str, run: Path
     settings = evaluation_settings(recipe, chosen, model)
     words = ["expo-bench", "eval", *(f"{key}={_yaml(value)}" for key, value in settings.items()), "-o", str(run)]
     line = shlex.join(words) + "\n"
-    if not path.is_file() or line not in path.read_text(encoding="utf-8"):
-        with path.open("a", encoding="utf-8") as lines:
-            lines.write(line)
+    lines = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if line not in lines:
+        # not appended to: a torn line would run into the next
+        write_atomically(path, lines + line)
 
 
 def _yaml(value: Any) -> str:

@@ -41,15 +41,26 @@ CANDIDATES = [
     "engine_options.batch_size=1",
 ]
 LIKELIHOOD = ["likelihood", "run", "-m", "micro"]
+IMPORT = ["import", "samples_sums.jsonl", "-o", "run"]
 
 
 def write_problems(folder: Path, n: int = 2) -> None:
-    """Write the benchmark that the commands read."""
-    rows = (
+    """Write the benchmark that the commands read, and another harness's samples of it."""
+    rows = [
         {"question": f"Compute {a} + 3 modulo 100 .", "answer": str(a + 3), "solution": f"so \\boxed{{{a + 3}}}"}
         for a in range(1, n + 1)
-    )
+    ]
     (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    samples = (
+        {
+            "doc_id": at,
+            "doc": row,
+            "arguments": [[row["question"], {"max_gen_toks": 24}]],
+            "resps": [["\\boxed{4}"] * 4],
+        }
+        for at, row in enumerate(rows)
+    )
+    (folder / "samples_sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in samples))
 
 
 def uninterrupted(folder: Path, *commands: list[str]) -> dict[str, dict[Any, Any]]:

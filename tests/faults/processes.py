@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Any
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["torch", "transformers", "expo_bench.engines.transformers", "expo_bench.reporting"])
+_context.set_forkserver_preload(
+    [
+        "torch",
+        "transformers",
+        "trl",
+        "expo_bench.engines.transformers",
+        "expo_bench.reporting",
+        "expo_bench.trainers.learning",
+        "expo_bench.trainers.online",
+    ]
+)
 
 KILLED = -signal.SIGKILL
 
@@ -65,16 +75,21 @@ def _command(folder: Path, words: list[str], texts: tuple[Path, Path], fault: Ca
 
 @dataclass(frozen=True)
 class KillAtWrite:
-    """kill -9 in the midst of a write: an appended line is torn, a file is not yet put in the old one's place."""
+    """kill -9 in the midst of a write: an appended line is torn, a file is not yet put in the old one's place.
+
+    The writes of other libraries count as well, each time that they open, make, rename or delete a file in `folder`.
+    """
 
     number: int
     """Writes that get through."""
+    folder: Path | None = None
 
     def __call__(self) -> None:
-        from expo_bench import store
+        from expo_bench.row_files import Appender
 
+        rows = sys.modules[Appender.__module__]
         left = self.number
-        write, fsync, replace = store._write, os.fsync, Path.replace
+        write, fsync, replace = rows._write, os.fsync, Path.replace
 
         def last() -> bool:
             nonlocal left
@@ -97,7 +112,35 @@ class KillAtWrite:
                 os.kill(os.getpid(), signal.SIGKILL)
             return replace(path, target)
 
-        store._write, os.fsync, Path.replace = torn, unsynced, replaced  # type: ignore[assignment]
+        rows._write, os.fsync, Path.replace = torn, unsynced, replaced  # type: ignore[assignment]
+        if self.folder is None:
+            return
+        inside = str(self.folder)
+
+        def watched(event: str, arguments: tuple[Any, ...]) -> None:
+            changes = event in _CHANGES or (event == "open" and arguments[2] & _WRITING)
+            if changes and os.path.abspath(os.fsdecode(arguments[0])).startswith(inside) and last():
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(watched)
+
+
+_CHANGES = ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+@dataclass(frozen=True)
+class MemoryLimit:
+    """The process may map no more than this much more memory."""
+
+    megabytes: int
+
+    def __call__(self) -> None:
+        import resource
+
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        limit = mapped + (self.megabytes << 20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def clock_backwards() -> None:

@@ -2,13 +2,15 @@
 
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from expo_bench.errors import UserError
-from expo_bench.store import Appender, RunFolder, encode, write_atomically
+from expo_bench.row_files import Appender, encode, write_atomically
+from expo_bench.store import RunFolder
 from tests import fakes
 from tests.faults import pipeline, processes
 from tests.faults.table import Faults
@@ -37,7 +39,7 @@ def test_an_append_that_the_disk_takes_a_part_of(tmp_path: Path, monkeypatch: py
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched, pytest.raises(UserError, match="No space left"):
-            patched.setattr("expo_bench.store._write", part)
+            patched.setattr(sys.modules[Appender.__module__], "_write", part)
             rows.append([fakes.sample(1)])
     with Appender(path) as rows:
         rows.append([fakes.sample(2)])

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.fault
         ("sample, grade, metrics, report", [], pipeline.EVAL),
         ("sample, explain, grade, candidates", [], pipeline.CANDIDATES),
         ("likelihood, its metrics, report", [pipeline.CANDIDATES], pipeline.LIKELIHOOD),
+        ("problems, samples, grade, metrics, report", [], pipeline.IMPORT),
     ],
 )
 def test_killed_at_every_write(
