@@ -248,6 +248,16 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
     except UserError:
         _only_first_process(2, of_node=True)
         raise
+    except (MemoryError, RuntimeError) as error:
+        from expo_bench.engines.memory import is_out_of_memory
+
+        if not is_out_of_memory(error):
+            raise
+        _only_first_process(2, of_node=True)
+        raise UserError(
+            f"memory ran out ({str(error).partition(chr(10))[0][:120]}): "
+            "train with a smaller micro_batch, in another folder (-o)"
+        ) from error
     _only_first_process(0)
     typer.echo(json.dumps({"folder": str(folder.path), **record}) if as_json else str(folder.path))
 

@@ -101,3 +101,14 @@ def test_terminated_it_ends_clean_and_goes_on(recipe):
     for noise in ("Traceback", "Warning", "Triton"):
         assert noise not in err
     assert 0 < max(folder.checkpoints()) < 300
+
+
+def test_memory_that_runs_out_is_one_line(recipe, monkeypatch):
+    import torch
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
+
+    monkeypatch.setattr("expo_bench.trainers.training.train", full)
+    message = refused(recipe, "-o", "run")
+    assert message.startswith("memory ran out (CUDA out of memory. Tried to allocate 2 GiB): train with a smaller")

@@ -14,6 +14,7 @@ import torch
 from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.engines.batching import Batch, Prompt, Running
 from expo_bench.engines.slots import Slots, install, next_logits
+from expo_bench.errors import UserError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,9 @@ class SlotSampler:
         Args:
             model: a transformers model, adapters allowed; its attention and mode are restored afterwards.
             draws: prompts with seeds.
+
+        Raises:
+            UserError: memory runs out with a single rollout at once.
         """
         attention, training = model.config._attn_implementation, model.training
         self._model, self.device = model, str(model.device)
@@ -50,6 +54,9 @@ class SlotSampler:
             batch = Batch(self, self._prompts(draws), self._params)
             while batch.queue or batch.running:
                 for done in batch.advance():
+                    if done.error is not None:
+                        # an empty rollout would be learned from
+                        raise UserError(f"a rollout cannot be drawn: {done.error}; set a smaller max_tokens")
                     found[int(done.problem_id)][done.sample_index] = done
         finally:
             model.set_attn_implementation(attention)

@@ -117,7 +117,7 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         "max_model_len",
         "speculative_config",
     )
-    module.EngineArgs = dataclasses.make_dataclass("EngineArgs", (*names, "speculative_config"))
+    module.EngineArgs = dataclasses.make_dataclass("EngineArgs", names)
     module.sampling_params = types.SimpleNamespace(RequestOutputKind=types.SimpleNamespace(FINAL_ONLY="final"))
     module.on_cpu = True
     platforms: Any = types.ModuleType("vllm.platforms")
