@@ -9,7 +9,7 @@ from expo_bench.engines.base import Request
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids, prompt_ids
 from expo_bench.errors import UserError
-from expo_bench.likelihoods import unscored
+from expo_bench.likelihoods import missing_likelihoods
 from expo_bench.measuring import Policy
 from expo_bench.planning import Plan, Progress
 from expo_bench.probing import AT_ONCE, OWN, ROW_BYTES, Drawn, Scored, Stage, probe, probe_scoring, stages
@@ -118,7 +118,7 @@ def likelihood_costs(run: RunFolder, policies: Sequence[Policy], seconds: float 
         raise UserError(f"the candidates of {run.path} are not all there; give its expo-bench candidates command again")
     costs, notes = [], []
     for policy in policies:
-        lacking = _unscored_yet(run, policy.name)
+        lacking = missing_likelihoods(run, policy.name)
         loading, scored = None, None
         if lacking and seconds is not None:
             loading, scored = probe_scoring(run, policy, lacking, seconds, progress)
@@ -126,12 +126,6 @@ def likelihood_costs(run: RunFolder, policies: Sequence[Policy], seconds: float 
             notes.append(f"{policy.name}: {scored.tokens / scored.seconds:,.0f} tokens/s, {scored.chains} chains")
         costs.append(_scoring_cost(policy, lacking, scored))
     return Estimate(costs=costs, notes=notes)
-
-
-def _unscored_yet(run: RunFolder, policy: str) -> list[Candidate]:
-    done = {(row.problem_id, row.candidate_id) for row in run.likelihoods(policy)}
-    done |= {(problem, name) for problem, reasons in unscored(run, policy).items() for name in reasons}
-    return [one for one in run.candidates() if (one.problem_id, one.candidate_id) not in done]
 
 
 def _scoring_cost(policy: Policy, lacking: Sequence[Candidate], scored: Scored | None) -> Cost:

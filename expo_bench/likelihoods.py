@@ -52,11 +52,11 @@ class _Job:
         return sum(len(one.token_ids) for one in self.request.continuations)
 
 
-def missing_likelihoods(run: RunFolder, policy: str) -> int:
-    """Return how many candidates are still to be scored: without a likelihood under the policy, and not `unscored`."""
+def missing_likelihoods(run: RunFolder, policy: str) -> list[Candidate]:
+    """Return the candidates that are still to be scored: without a likelihood under the policy, and not `unscored`."""
     done = {(row.problem_id, row.candidate_id) for row in run.likelihoods(policy)}
     done |= {(problem, name) for problem, reasons in unscored(run, policy).items() for name in reasons}
-    return sum((row.problem_id, row.candidate_id) not in done for row in run.candidates())
+    return [row for row in run.candidates() if (row.problem_id, row.candidate_id) not in done]
 
 
 def unscored(run: RunFolder, policy: str) -> dict[str, dict[str, str]]:

@@ -172,28 +172,11 @@ def _own(run: RunFolder, config: CandidatesConfig, manifest: Manifest, progress:
 
 def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Prompt, progress: Progress) -> None:
     total = sum(1 for _ in run.candidates())
-    missing = missing_likelihoods(run, policy.name)
+    missing = len(missing_likelihoods(run, policy.name))
     if total and not missing:
         _note_unscored(run, policy, progress)
         return
-    name = policy.engine
-    if name == "auto":
-        # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
-        name = "server" if _is_url(policy.model) else "transformers"
-    if name not in ("transformers", "vllm", "server"):
-        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm, or URL#NAME")
-    progress.note(f"loading {policy.name} ({name})")
-    engine = open_engine(
-        name,
-        policy.model,
-        revision=policy.revision,
-        dtype=policy.dtype,
-        chat_template=config.chat_template,
-        enable_thinking=config.enable_thinking,
-        options=policy.options,
-        replicas=policy.replicas,
-        ray_address=policy.ray_address,
-    )
+    engine = open_policy(policy, config, progress)
     try:
         _check_weights(run, policy.name, engine.describe())
         advance = progress.start("scoring", total, total - missing)
@@ -208,6 +191,32 @@ def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Pro
     finally:
         engine.close()
     _note_unscored(run, policy, progress)
+
+
+def open_policy(policy: Policy, config: CandidatesConfig, progress: Progress) -> Generator:
+    """Load a policy in an engine that scores, as the run of candidates asks for it.
+
+    Raises:
+        UserError: its engine does not score, or cannot be used.
+    """
+    name = policy.engine
+    if name == "auto":
+        # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
+        name = "server" if _is_url(policy.model) else "transformers"
+    if name not in ("transformers", "vllm", "server"):
+        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm, or URL#NAME")
+    progress.note(f"loading {policy.name} ({name})")
+    return open_engine(
+        name,
+        policy.model,
+        revision=policy.revision,
+        dtype=policy.dtype,
+        chat_template=config.chat_template,
+        enable_thinking=config.enable_thinking,
+        options=policy.options,
+        replicas=policy.replicas,
+        ray_address=policy.ray_address,
+    )
 
 
 def _is_url(model: str) -> bool:

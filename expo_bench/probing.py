@@ -15,11 +15,10 @@ from typing import Any, cast
 from expo_bench.config import CandidatesConfig, EvalConfig
 from expo_bench.drawing import Missing
 from expo_bench.engines.base import Generator, Scorer
-from expo_bench.engines.choosing import open_engine
 from expo_bench.errors import UserError
 from expo_bench.explanations import explain, missing_explanations
 from expo_bench.likelihoods import likelihoods
-from expo_bench.measuring import Policy
+from expo_bench.measuring import Policy, open_policy
 from expo_bench.planning import Plan, Progress, open_planned, resume_candidates_config, sampling_params
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.row_files import Appender
@@ -240,21 +239,8 @@ def probe_scoring(
         UserError: the engine cannot be used, or scores none of them.
     """
     config = resume_candidates_config(run.path)
-    # as `measuring` chooses
-    engine = ("server" if "://" in policy.model else "transformers") if policy.engine == "auto" else policy.engine
-    progress.note(f"loading {policy.name} ({engine})")
     began = time.perf_counter()
-    scorer = open_engine(
-        engine,
-        policy.model,
-        revision=policy.revision,
-        dtype=policy.dtype,
-        chat_template=config.chat_template,
-        enable_thinking=config.enable_thinking,
-        options=policy.options,
-        replicas=policy.replicas,
-        ray_address=policy.ray_address,
-    )
+    scorer = open_policy(policy, config, progress)
     loading = time.perf_counter() - began
     try:
         wanted = {one.problem_id for one in lacking}

@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path: Path) -> None:
     run = run_with(tmp_path / "stopped", rows, 3)
     with pytest.raises(KeyboardInterrupt):
         scored(run, fakes.PositionScorer(fail_after=7), chunk_tokens=1)
-    assert missing_likelihoods(run, POLICY) == 4
+    assert len(missing_likelihoods(run, POLICY)) == 4
     with run.likelihoods_path(POLICY).open("ab") as file:
         file.write(b'{"torn')
     engine = fakes.PositionScorer()
@@ -182,7 +182,7 @@ def test_candidates_that_do_not_fit_are_left_unscored_and_not_tried_again(tmp_pa
     ((_, name),) = scored(run, engine)
     assert name == "expert-0"
     assert unscored(run, POLICY) == {fakes.problem().problem_id: {"expert-1": "too long", "expert-2": "too long"}}
-    assert missing_likelihoods(run, POLICY) == 0
+    assert len(missing_likelihoods(run, POLICY)) == 0
     before = len(engine.scored)
     assert len(scored(run, engine)) == 1
     assert len(engine.scored) == before

@@ -53,6 +53,20 @@ class Completion:
     error: str | None = None
     """Why there is no text, where finish_reason is "error"; the rest of the call goes on."""
 
+    @classmethod
+    def failed(cls, problem_id: str, sample_index: int, error: str) -> "Completion":
+        """Return what stands for a sample that was not drawn."""
+        return cls(
+            problem_id=problem_id,
+            sample_index=sample_index,
+            text="",
+            token_ids=None,
+            n_tokens=0,
+            finish_reason="error",
+            sum_logprob=None,
+            error=error,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:

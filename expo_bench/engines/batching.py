@@ -163,13 +163,4 @@ class Batch:
 
 def failed(prompt: Prompt, place: int, error: str) -> Completion:
     """Return the "error" completion of one sample."""
-    return Completion(
-        problem_id=prompt.request.problem_id,
-        sample_index=prompt.request.sample_indexes[place],
-        text="",
-        token_ids=None,
-        n_tokens=0,
-        finish_reason="error",
-        sum_logprob=None,
-        error=error,
-    )
+    return Completion.failed(prompt.request.problem_id, prompt.request.sample_indexes[place], error)

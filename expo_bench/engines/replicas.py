@@ -269,16 +269,7 @@ class ReplicaEngine:
 
 
 def _lost_completion(problem_id: str, sample_index: int) -> Completion:
-    return Completion(
-        problem_id=problem_id,
-        sample_index=sample_index,
-        text="",
-        token_ids=None,
-        n_tokens=0,
-        finish_reason="error",
-        sum_logprob=None,
-        error=_LOST,
-    )
+    return Completion.failed(problem_id, sample_index, _LOST)
 
 
 def _lost_scored(problem_id: str, key: str) -> Scored:

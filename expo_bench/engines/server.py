@@ -15,7 +15,6 @@ from expo_bench.engines.server_messages import (
     TOO_LONG,
     VLLM_NEUTRAL,
     completion,
-    failed,
     request_body,
 )
 from expo_bench.engines.server_requests import Pool, stream
@@ -136,7 +135,7 @@ class ServerEngine:
                 raise self._server.user_error(error) from None
             if getattr(error, "status_code", 500) >= 500:
                 await pool.check_presence()
-            return failed(request.problem_id, index, self._server.reason(error))
+            return Completion.failed(request.problem_id, index, self._server.reason(error))
 
     async def _ask(self, pool: Pool, job: _Job, params: SamplingParams, max_tokens: int | None) -> Completion:
         """Send one request, again where that may help; the last failure is raised."""

@@ -56,7 +56,7 @@ def completion(problem_id: str, sample_index: int, content: bytes, *, chat: bool
     choice = choices[0]
     reason = choice.get("finish_reason")
     if not isinstance(reason, str) or reason not in _FINISH:
-        return failed(problem_id, sample_index, f"the server ended the completion: {str(reason)[:100]}")
+        return Completion.failed(problem_id, sample_index, f"the server ended the completion: {str(reason)[:100]}")
     text = _chat_text(choice) if chat else choice.get("text")
     if not isinstance(text, str):
         raise MalformedReply("the answer has no text")
@@ -84,20 +84,6 @@ def error_text(content: bytes) -> str:
         return content.decode(errors="replace")
     inner = body.get("error")
     return str((inner if isinstance(inner, dict) else body).get("message") or inner or body)
-
-
-def failed(problem_id: str, sample_index: int, reason: str) -> Completion:
-    """Return the "error" completion."""
-    return Completion(
-        problem_id=problem_id,
-        sample_index=sample_index,
-        text="",
-        token_ids=None,
-        n_tokens=0,
-        finish_reason="error",
-        sum_logprob=None,
-        error=reason,
-    )
 
 
 def parse(content: bytes) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class VllmEngine:
                         prompt = {"type": "token", "prompt_token_ids": ids}
                         engine.add_request(number, prompt, sampling, lora_request=self._adapter)
                     except ValueError as error:
-                        yield _failed(key, short_reason(error))
+                        yield Completion.failed(*key, short_reason(error))
                     else:
                         running[number] = key
                 if not running:
@@ -271,7 +271,7 @@ def standard_output_to_error() -> Iterator[None]:
 def _completion(key: _Key, output: Any) -> Completion:
     reasons: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
     if output.finish_reason not in reasons:
-        return _failed(key, f"vLLM ended the request: {output.finish_reason}")
+        return Completion.failed(*key, f"vLLM ended the request: {output.finish_reason}")
     token_ids = tuple(output.token_ids)
     return Completion(
         problem_id=key[0],
@@ -281,17 +281,4 @@ def _completion(key: _Key, output: Any) -> Completion:
         n_tokens=len(token_ids),
         finish_reason=reasons[output.finish_reason],
         sum_logprob=output.cumulative_logprob,
-    )
-
-
-def _failed(key: _Key, reason: str) -> Completion:
-    return Completion(
-        problem_id=key[0],
-        sample_index=key[1],
-        text="",
-        token_ids=None,
-        n_tokens=0,
-        finish_reason="error",
-        sum_logprob=None,
-        error=reason,
     )
