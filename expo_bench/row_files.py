@@ -153,6 +153,16 @@ def _write(file: IO[bytes], content: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
+def append_line(path: Path, line: str) -> None:
+    """Append a line that is no row; a kill or a full disk may tear it.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with writing(path), path.open("ab", buffering=0) as file:
+        _write(file, line.encode() + b"\n")
+
+
 class Appender:
     """Appends rows to a JSON-lines file, a batch at a time; what `append` returned from survives a kill."""
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from expo_bench.config import CandidatesConfig, load_candidates_config, load_settings
 from expo_bench.errors import UserError
 from expo_bench.planning import Progress
-from expo_bench.row_files import write_atomically
+from expo_bench.row_files import write_atomically, writing
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import load_recipe, recipe_yaml, same_recipe
@@ -189,8 +189,9 @@ def _take_base_evaluation(run: Run, everything: Sequence[Run]) -> None:
                 run.folder.begin(recipe_yaml(run.recipe))
             torn = own.path.with_name("copying")
             shutil.rmtree(torn, ignore_errors=True)
-            shutil.copytree(there.path, torn, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".lock"))
-            torn.rename(own.path)
+            with writing(own.path):
+                shutil.copytree(there.path, torn, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".lock"))
+                torn.rename(own.path)
             return
 
 
@@ -214,7 +215,7 @@ def _start(run: Run, threads: int) -> "subprocess.Popen[bytes]":
     write_atomically(recipe, recipe_yaml(run.recipe))
     command = [sys.executable, "-m", "expo_bench.cli", "train", str(recipe), "-o", str(run.folder.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with _log_path(run).open("ab") as log:
+    with writing(_log_path(run)), _log_path(run).open("ab") as log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
 

@@ -15,7 +15,7 @@ from expo_bench.config import load_config
 from expo_bench.errors import UserError
 from expo_bench.evaluation import evaluate
 from expo_bench.planning import Progress, plan
-from expo_bench.row_files import write_atomically
+from expo_bench.row_files import append_line, write_atomically
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Evaluation, Recipe
 from expo_bench.trainers.recording import Recorder
@@ -36,8 +36,7 @@ class Records(TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         """Append the metrics, one line a logging step."""
         if state.is_world_process_zero:
-            with self._log_path.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"step": state.global_step, **logs}) + "\n")
+            append_line(self._log_path, json.dumps({"step": state.global_step, **logs}))
 
 
 class Checkpoints(TrainerCallback):  # type: ignore[misc]

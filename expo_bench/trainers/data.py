@@ -9,6 +9,7 @@ from typing import Any
 from expo_bench.errors import UserError
 from expo_bench.problems import Loaded, load, select
 from expo_bench.prompts import Prompt
+from expo_bench.row_files import writing
 from expo_bench.rows import Problem
 from expo_bench.trainers.recipe import Recipe
 
@@ -66,12 +67,17 @@ def prompt_rows(problems: Sequence[Problem], prompt: Prompt) -> Any:
 
 
 def save_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write rows as a `datasets.Dataset` folder, in place of what is there."""
+    """Write rows as a `datasets.Dataset` folder, in place of what is there.
+
+    Raises:
+        UserError: they cannot be written.
+    """
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
     shutil.rmtree(path, ignore_errors=True)
-    Dataset.from_list(list(rows)).save_to_disk(str(path))
+    with writing(path):
+        Dataset.from_list(list(rows)).save_to_disk(str(path))
 
 
 def saved_rows(path: Path) -> Any:

@@ -29,12 +29,13 @@ from expo_bench.trainers.positives import (
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.recording import Own, Recorder
 from expo_bench.trainers.rewards import GoldAnswerReward
+from expo_bench.trainers.saving import SavesCheckpoints
 from expo_bench.trainers.slot_sampler import Draw, SlotSampler
 
 _log = logging.getLogger(__name__)
 
 
-class ExpoGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
+class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
     """TRL's GRPO trainer with the auxiliary term, seeds for each rollout, and a record of every chain."""
 
     def __init__(

@@ -71,12 +71,16 @@ class TrainingFolder:
     def cut_log(self, step: int) -> None:
         """Drop the lines of the log that stand after `step` steps."""
         if self.log_path.is_file():
-            whole = [line for line in self.log_path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            write_atomically(self.log_path, "".join(line for line in whole if json.loads(line)["step"] <= step))
+            kept = (line for line in self._log_lines() if json.loads(line)["step"] <= step)
+            write_atomically(self.log_path, "".join(kept))
 
     def log(self) -> list[dict[str, float]]:
         """Return the metrics that the trainer logged, one object a logging step."""
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()] if self.log_path.is_file() else []
+        return [json.loads(line) for line in self._log_lines()] if self.log_path.is_file() else []
+
+    def _log_lines(self) -> list[str]:
+        lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [line for line in lines if line.endswith("\n")]
 
     def begin(self, recipe: str) -> None:
         """Write the resolved recipe of a new run.

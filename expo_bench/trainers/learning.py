@@ -17,9 +17,10 @@ from expo_bench.trainers.callbacks import Checkpoints, Records
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
 from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.saving import SavesCheckpoints
 
 
-class _Round:
+class _Round(SavesCheckpoints):
     """A trainer that counts the steps of a run, of which it takes those of one round, with an optimizer of its own."""
 
     first_step = 0

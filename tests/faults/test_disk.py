@@ -7,12 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from expo_bench.errors import UserError
 from expo_bench.row_files import Appender, encode, write_atomically
 from expo_bench.store import RunFolder
 from tests import fakes
 from tests.faults import pipeline, processes
+from tests.faults import test_train_kills as trained
 from tests.faults.table import Faults
 
 PAGE = 4096
@@ -117,3 +119,35 @@ def test_a_run_folder_that_is_read_only(tmp_path: Path, faults: Faults) -> None:
     faults.record(
         "read-only run folder: four commands that write, one that only reads", len(ended), lost, ended[0].message
     )
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("method", ["expo_grpo", "star"])
+def test_the_disk_fills_up_in_train(tmp_path: Path, faults: Faults, method: str) -> None:
+    """As above, with the checkpoints of the libraries: a disk that grows by 64 pages."""
+    for name in ("whole", "small"):
+        (tmp_path / name).mkdir()
+        recipe = {"method": method, **trained.RECIPE, **trained.METHODS[method]}
+        (tmp_path / name / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    words = ["train", "recipe.yaml", "-o", "out"]
+    assert processes.run(tmp_path / "whole", words).code == 0
+    expected = trained.trained(tmp_path / "whole" / "out")
+    pages, trials, message, files = 1, 0, "", Counter[str]()
+    (tmp_path / "small" / "out").symlink_to("disk/out")
+    with processes.tmpfs(tmp_path / "small" / "disk", f"size={pages * PAGE}"):
+        (tmp_path / "small" / "disk" / "out").mkdir()
+        while (ended := processes.run(tmp_path / "small", words)).code != 0:
+            assert ended.code == 2, ended.errors
+            assert "Traceback" not in ended.errors, ended.errors
+            assert "cannot write" in ended.message, ended.message
+            print(ended.message)
+            message = ended.message
+            trials += 1
+            files[message.split(":")[1].split("/")[-1]] += 1
+            pages += 64 if "checkpoint" in message else 1
+            options = f"remount,size={pages * PAGE}"
+            subprocess.run(["mount", "-o", options, tmp_path / "small" / "disk"], check=True)
+        lost = trained.lost(expected, trained.trained(tmp_path / "small" / "out"))
+    print(dict(files))
+    assert trials > 10
+    faults.record(f"disk full, as it grows, in what train writes ({method}), checkpoints included", trials, lost, message)
