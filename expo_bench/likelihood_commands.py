@@ -114,6 +114,9 @@ def likelihood(
     device: Annotated[str, typer.Option(help="A torch device, or auto.")] = "auto",
     replicas: ReplicasOption = None,
     ray_address: RayAddressOption = None,
+    retry_unscored: Annotated[
+        bool, typer.Option("--retry-unscored", help="Try the candidates again that could not be scored.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what is left to score and its cost, and stop.")
     ] = False,
@@ -155,7 +158,7 @@ def likelihood(
     signal.signal(signal.SIGTERM, terminated)
     try:
         with TerminalProgress() as progress:
-            metrics = measure(RunFolder(run), policies, progress)
+            metrics = measure(RunFolder(run), policies, progress, retry_unscored=retry_unscored)
     except KeyboardInterrupt:
         stopped()
     page = reporting.report([RunFolder(run)], RunFolder(run).report_path, grader=GRADER)

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,13 +60,9 @@ def missing_likelihoods(run: RunFolder, policy: str) -> list[Candidate]:
 
 def unscored(run: RunFolder, policy: str) -> dict[str, dict[str, str]]:
     """Return why candidates cannot be scored under the policy: problem id -> candidate id -> reason."""
-    path = _unscored_path(run, policy)
+    path = run.unscored_path(policy)
     found: dict[str, dict[str, str]] = json.loads(path.read_bytes()) if path.is_file() else {}
     return found
-
-
-def _unscored_path(run: RunFolder, policy: str) -> Path:
-    return run.likelihoods_folder(policy) / "unscored.json"
 
 
 def likelihoods(
@@ -115,7 +110,7 @@ def likelihoods(
                 write_part(run.likelihoods_folder(policy), arrays)
             written.append(rows)
             if failures:
-                write_atomically(_unscored_path(run, policy), json.dumps(failures, indent=1))
+                write_atomically(run.unscored_path(policy), json.dumps(failures, indent=1))
             if on_row:
                 for row in rows:
                     on_row(row)

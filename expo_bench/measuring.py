@@ -88,8 +88,12 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
     return left_out
 
 
-def measure(run: RunFolder, policies: list[Policy], progress: Progress) -> list[LikelihoodMetric]:
+def measure(
+    run: RunFolder, policies: list[Policy], progress: Progress, *, retry_unscored: bool = False
+) -> list[LikelihoodMetric]:
     """Score the candidates under each policy, one after the other, and write and return the two-property metrics.
+
+    Candidates that could not be scored before are left alone, or with `retry_unscored` tried again.
 
     Raises:
         UserError: the folder holds no candidates, an engine does not score, or a policy's weights have changed.
@@ -103,6 +107,8 @@ def measure(run: RunFolder, policies: list[Policy], progress: Progress) -> list[
         raise UserError(f"prompt {config.prompt} has changed since {run.path} was made; make the candidates again")
     with run.lock():
         for policy in policies:
+            if retry_unscored:
+                run.unscored_path(policy.name).unlink(missing_ok=True)
             _score(run, policy, config, prompt, progress)
         metrics = two_property.compute(run)
         run.write_likelihood_metrics(metrics)
@@ -225,7 +231,7 @@ def _is_url(model: str) -> bool:
 
 def _note_unscored(run: RunFolder, policy: Policy, progress: Progress) -> None:
     if count := sum(map(len, unscored(run, policy.name).values())):
-        path = run.likelihoods_folder(policy.name) / "unscored.json"
+        path = run.unscored_path(policy.name)
         progress.note(f"{policy.name}: {count} candidates could not be scored; {path} tells why")
 
 

@@ -61,6 +61,10 @@ class RunFolder:
         """Return the file that says which weights the policy's likelihoods come from."""
         return self.likelihoods_folder(policy) / "policy.json"
 
+    def unscored_path(self, policy: str) -> Path:
+        """Return the file that lists the candidates that could not be scored under the policy."""
+        return self.likelihoods_folder(policy) / "unscored.json"
+
     def likelihoods_path(self, policy: str) -> Path:
         """Return the file of one policy's likelihoods."""
         return self.path / "likelihoods" / f"{_slug(policy)}.jsonl"

@@ -19,7 +19,8 @@ from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import base_of, find_model
 from expo_bench.engines.rendering import chain_ids, prompt_ids
 from expo_bench.engines.vllm_adapters import adapter_options, load_adapter
-from expo_bench.engines.vllm_options import check_early, resolved, short_reason
+from expo_bench.engines.vllm_errors import load_failure, short_reason, step, watch
+from expo_bench.engines.vllm_options import check_early, resolved
 from expo_bench.engines.vllm_scoring import score
 from expo_bench.errors import UserError
 from expo_bench.rows import FinishReason
@@ -92,6 +93,7 @@ class VllmEngine:
             options = {**adapter_options(self._files), **options}
         self._vllm, self._on_cpu = _import_vllm()
         self._llm = self._load(dtype, resolved(self._vllm, options, on_cpu=self._on_cpu))
+        watch(self._llm.llm_engine)
         self._adapter = load_adapter(self._llm.llm_engine, self._files) if self._base else None
         self._tokenizer = self._llm.get_tokenizer()
         if chat_template is not None:
@@ -119,7 +121,7 @@ class VllmEngine:
                 )
         # a worker process that dies is told as a bare Exception, a machine that is too small as an AssertionError
         except Exception as error:
-            raise UserError(f"vLLM cannot load {self._name}: {short_reason(error)}") from error
+            raise load_failure(self._name, error) from error
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""
@@ -147,7 +149,7 @@ class VllmEngine:
                         running[number] = key
                 if not running:
                     return
-                for output in engine.step():
+                for output in step(engine):
                     if output.finished:
                         yield _completion(running.pop(output.request_id), output.outputs[0])
         finally:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.engines.loading import ModelFiles, base_of, find_model
-from expo_bench.engines.vllm_options import short_reason
+from expo_bench.engines.vllm_errors import short_reason
 from expo_bench.errors import UserError
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)

@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
-
 from expo_bench.errors import UserError
 
 # what the engine sets itself: `sum_logprob` needs the raw mode, and a checkpoint's own code is never run
@@ -22,9 +20,6 @@ _CPU_DEFAULTS: dict[str, Any] = {
     # with the scheduler in this process (see vllm._CPU_ENVIRONMENT) vLLM would else leave one thread to the model
     "distributed_executor_backend": "mp",
 }
-
-_LONGEST_REASON = 300
-"""Characters: vLLM lists all methods of quantisation that it knows."""
 
 
 def check_early(options: Mapping[str, Any]) -> None:
@@ -60,13 +55,3 @@ def resolved(vllm: Any, options: Mapping[str, Any], *, on_cpu: bool) -> dict[str
             hint = f"; is {near[0]} meant?" if near else ""
             raise UserError(f"engine_options.{name}: vLLM {vllm.__version__} has no such option{hint}")
     return {**_DEFAULTS, **(_CPU_DEFAULTS if on_cpu else {}), **options}
-
-
-def short_reason(error: Exception) -> str:
-    """Return in one line what vLLM says of an error."""
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ").strip().splitlines()
-        return (f"{place}: {said[0]}" if place else said[0])[:_LONGEST_REASON]
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:_LONGEST_REASON]

@@ -12,6 +12,7 @@ import numpy as np
 
 from expo_bench.engines.base import Continuation, Scored, ScoreRequest
 from expo_bench.engines.rendering import prompt_ids
+from expo_bench.engines.vllm_errors import step
 from expo_bench.errors import UserError
 
 _Job = tuple[str, Continuation, list[int]]
@@ -59,7 +60,7 @@ def score(
                 running[number] = job
             if not running:
                 return
-            for output in engine.step():
+            for output in step(engine):
                 if output.finished:
                     yield _scored(running.pop(output.request_id), output.prompt_logprobs)
     finally:

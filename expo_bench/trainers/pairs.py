@@ -56,9 +56,12 @@ def learning_rows(
             left_out["problems without a chain to learn from"] += 1
         elif recipe.method in PREFERENCE:
             rejected = _rejected(recipe, listed, tokenizer)
+            pairs = paired(problem, before, positives, rejected, recipe.preference.pairs_per_problem)
             if not rejected:
                 left_out["problems without a sample to reject"] += 1
-            rows += paired(problem, before, positives, rejected, recipe.preference.pairs_per_problem)
+            elif not pairs:
+                left_out["problems whose chosen and rejected chains are the same"] += 1
+            rows += pairs
         else:
             rows += [sequence(problem, before, one) for one in positives]
     return rows, left_out

@@ -150,4 +150,4 @@ def test_the_disk_fills_up_in_train(tmp_path: Path, faults: Faults, method: str)
         lost = trained.lost(expected, trained.trained(tmp_path / "small" / "out"))
     print(dict(files))
     assert trials > 10
-    faults.record(f"disk full, as it grows, in what train writes ({method}), checkpoints included", trials, lost, message)
+    faults.record(f"disk full, as it grows, in what train writes ({method}), with checkpoints", trials, lost, message)

@@ -71,6 +71,11 @@ def test_a_sequence_that_does_not_fit_is_an_error_by_name(long: Path, faults: Fa
     assert unscored.keys() == {key for key in candidates if key[0] == ids[1]} | {(ids[2], "expert-0")}
     assert all("out of memory" in why for why in unscored.values())
     lost = len(candidates - likelihoods - unscored.keys())
+    words = ["likelihood", "run", "-m", "model", "--engine", "transformers", "--retry-unscored"]
+    again = processes.run(long, words)
+    assert again.code == 0, again.errors
+    lost += len(candidates - {(row.problem_id, row.candidate_id) for row in run.likelihoods("model")})
+    assert not reasons.exists()
     message = samples[ids[1], 0].error or ""
     faults.record(f"out of memory in the engine: a sequence of {LONG} tokens among others", 2, lost, message)
 

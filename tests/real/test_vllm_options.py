@@ -94,6 +94,7 @@ def test_speculation_changes_no_greedy_text(
         ({"quantization": "nope"}, "quantization"),
         ({"speculative_config": {"method": "nope"}}, "method"),
         ({"max_model_len": 10**6}, "max_model_len"),
+        ({"num_gpu_blocks_override": 1}, "where memory ran out: engine_options.max_model_len=N"),
     ],
 )
 def test_what_vllm_refuses(tiny: str, vllm_here: None, options: dict[str, Any], said: str) -> None:
