@@ -44,7 +44,7 @@ test: setup  ## The tests: CPU, no network
 test-real: $(VENV)/.vllm $(REAL_MODEL)/config.json  ## Real model, real engines, real benchmarks (where EXPO_BENCH_DATA names them), and the slow tests
 	$(VENV)/bin/python -m pytest -m "real or slow"
 
-test-faults: setup  ## The fault campaign; writes its table into docs/reliability.md
+test-faults: $(VENV)/.vllm  ## The fault campaign; writes its table into docs/reliability.md
 	EXPO_BENCH_FAULT_TABLE=docs/reliability.md $(VENV)/bin/python -m pytest -m fault
 
 test-oldest: $(OLDEST)/.dev  ## The tests of what leans on other libraries, with their oldest versions that pyproject.toml allows

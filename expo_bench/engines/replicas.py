@@ -5,6 +5,7 @@ become smaller towards the end. What a lost replica had in hand is given to the 
 its place. Who draws a sample does not change it: each has a seed of its own.
 """
 
+import logging
 import math
 import time
 from collections import deque
@@ -17,7 +18,9 @@ from expo_bench.engines.cluster import connect, import_ray, resources
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids
 from expo_bench.engines.shares import Asked, Result, Work, key_of, next_share, remaining, undone
-from expo_bench.errors import UserError
+from expo_bench.errors import EngineFailedError, UserError
+
+_log = logging.getLogger(__name__)
 
 _BATCH = 256
 """Samples that fill an engine's batch: a share has as many, unless that would leave a replica without work."""
@@ -209,6 +212,8 @@ class ReplicaEngine:
                 return self._receive(event)
             answer = self._ray.get(event)
         except errors.RayTaskError as error:
+            if isinstance(error.cause, EngineFailedError):
+                return [], self._lose(event, error.cause)
             raise error.cause if isinstance(error.cause, UserError) else error from None
         except errors.RayError as error:
             return [], self._lose(event, error)
@@ -243,15 +248,18 @@ class ReplicaEngine:
 
     def _lose(self, event: Any, error: Exception) -> list[Work]:
         """Take a lost actor out of the pool, ask for another, and return what it had in hand."""
+        reason = " ".join(str(error).split())[:300]
         if event in self._pool.working:
-            _, share = self._pool.working.pop(event)
+            actor, share = self._pool.working.pop(event)
+            _log.warning("a replica is lost, another takes its place: %s", reason)
         else:
             share = []
-            self._pool.placing.pop(event, None) or self._pool.loading.pop(event)
+            actor = self._pool.placing.pop(event, None) or self._pool.loading.pop(event)
             self._lost_in_loading += 1
             if self._lost_in_loading >= _MOST_LOSSES * self._n:
-                reason = " ".join(str(error).split())[:300]
                 raise UserError(f"replica after replica is lost while it loads {self._model}: {reason}") from None
+        # where the engine alone broke down, its process still lives
+        self._ray.kill(actor)
         self._fill()
         return undone(share)
 

