@@ -116,6 +116,6 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
     elif words[0] == "expo-bench":
         # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one
         real = words[1] == "eval" and "micro" not in words and "--resume" not in words and "--config" not in words
-        _run(line + (" --dry-run" if real else ""), workplace)
+        _here([*words[1:], *["--dry-run"] * real], workplace, monkeypatch)
     else:
         assert words[0] in ("pip", "git", "vllm", "ray", "cd", "export", "python"), f"{page}: no test for {line}"
