@@ -5,7 +5,6 @@ A problem's prompt is given to the engine once, followed by all that is scored a
 their own answer and then the slot `\boxed{gold}`, and the slot alone.
 """
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from expo_bench.chains import before_answer
 from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
 from expo_bench.errors import UserError
 from expo_bench.prompts import Prompt
-from expo_bench.row_files import Appender, write_atomically
+from expo_bench.row_files import Appender
 from expo_bench.rows import TOKEN_QUANTILES, Candidate, Likelihood, Problem
 from expo_bench.store import RunFolder
 from expo_bench.token_arrays import TokenArrays, drop_unclaimed, write_part
@@ -52,17 +51,10 @@ class _Job:
 
 
 def missing_likelihoods(run: RunFolder, policy: str) -> list[Candidate]:
-    """Return the candidates that are still to be scored: without a likelihood under the policy, and not `unscored`."""
+    """Return the candidates that are still to be scored: without a likelihood, and not listed as unscored."""
     done = {(row.problem_id, row.candidate_id) for row in run.likelihoods(policy)}
-    done |= {(problem, name) for problem, reasons in unscored(run, policy).items() for name in reasons}
+    done |= {(problem, name) for problem, reasons in run.unscored(policy).items() for name in reasons}
     return [row for row in run.candidates() if (row.problem_id, row.candidate_id) not in done]
-
-
-def unscored(run: RunFolder, policy: str) -> dict[str, dict[str, str]]:
-    """Return why candidates cannot be scored under the policy: problem id -> candidate id -> reason."""
-    path = run.unscored_path(policy)
-    found: dict[str, dict[str, str]] = json.loads(path.read_bytes()) if path.is_file() else {}
-    return found
 
 
 def likelihoods(
@@ -87,9 +79,9 @@ def likelihoods(
     Raises:
         UserError: there are no candidates.
 
-    A candidate that the engine cannot score gets no row; `unscored` tells it and the reason.
+    A candidate that the engine cannot score gets no row; `RunFolder.unscored` tells it and the reason.
     """
-    failures = unscored(run, policy)
+    failures = run.unscored(policy)
     before: dict[str, dict[str, float]] = {}
     for row in run.likelihoods(policy):
         before.setdefault(row.problem_id, {})[row.candidate_id] = row.mean_logprob
@@ -110,7 +102,7 @@ def likelihoods(
                 write_part(run.likelihoods_folder(policy), arrays)
             written.append(rows)
             if failures:
-                write_atomically(run.unscored_path(policy), json.dumps(failures, indent=1))
+                run.write_unscored(policy, failures)
             if on_row:
                 for row in rows:
                     on_row(row)

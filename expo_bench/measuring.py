@@ -1,10 +1,8 @@
 """`expo-bench candidates` and `expo-bench likelihood`: the stages from problems to the two-property table."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from expo_bench import two_property
@@ -18,7 +16,7 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation import draw_samples
 from expo_bench.explanations import explain, missing_explanations
 from expo_bench.grading import grade
-from expo_bench.likelihoods import CHUNK_TOKENS, likelihoods, missing_likelihoods, unscored
+from expo_bench.likelihoods import CHUNK_TOKENS, likelihoods, missing_likelihoods
 from expo_bench.planning import (
     Plan,
     Progress,
@@ -30,7 +28,6 @@ from expo_bench.planning import (
     save_plan,
 )
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
-from expo_bench.row_files import write_atomically
 from expo_bench.rows import LikelihoodMetric, Manifest, Sample
 from expo_bench.store import RunFolder
 
@@ -230,19 +227,20 @@ def _is_url(model: str) -> bool:
 
 
 def _note_unscored(run: RunFolder, policy: Policy, progress: Progress) -> None:
-    if count := sum(map(len, unscored(run, policy.name).values())):
+    if count := sum(map(len, run.unscored(policy.name).values())):
         path = run.unscored_path(policy.name)
         progress.note(f"{policy.name}: {count} candidates could not be scored; {path} tells why")
 
 
 def _check_weights(run: RunFolder, policy: str, model: dict[str, Any]) -> None:
-    path: Path = run.policy_path(policy)
-    if not path.is_file():
-        write_atomically(path, json.dumps(model, indent=1))
+    known = run.scored_model(policy)
+    if known is None:
+        run.write_scored_model(policy, model)
         return
-    before = json.loads(path.read_bytes()).get("weights_digest")
+    before = known.get("weights_digest")
     if before != model.get("weights_digest"):
+        path = run.likelihoods_folder(policy)
         raise UserError(
-            f"{path.parent} was scored with other weights of {policy} ({before}, now {model.get('weights_digest')}); "
-            f"delete it and {path.parent.name}.jsonl to score again"
+            f"{path} was scored with other weights of {policy} ({before}, now {model.get('weights_digest')}); "
+            f"delete it and {path.name}.jsonl to score again"
         )

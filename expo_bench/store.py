@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import ValidationError
 
@@ -202,9 +202,45 @@ class RunFolder:
         advice = "give the expo-bench likelihood command again"
         return _read_list(self.likelihood_metrics_path, LikelihoodMetric, advice)
 
+    def scored_model(self, policy: str) -> dict[str, Any] | None:
+        """Return what a policy's likelihoods come from, as its engine describes it; None where nothing was scored yet.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return _read_object(self.policy_path(policy))
+
+    def write_scored_model(self, policy: str, model: dict[str, Any]) -> None:
+        """Write what a policy's likelihoods come from."""
+        write_atomically(self.policy_path(policy), json.dumps(model, indent=1))
+
+    def unscored(self, policy: str) -> dict[str, dict[str, str]]:
+        """Return why candidates cannot be scored under the policy: problem id -> candidate id -> reason.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        return _read_object(self.unscored_path(policy)) or {}
+
+    def write_unscored(self, policy: str, reasons: dict[str, dict[str, str]]) -> None:
+        """Replace what `unscored` reads, atomically."""
+        write_atomically(self.unscored_path(policy), json.dumps(reasons, indent=1))
+
     def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
         """Replace likelihood_metrics.json atomically."""
         write_atomically(self.likelihood_metrics_path, adapter_of(list[LikelihoodMetric]).dump_json(metrics, indent=1))
+
+
+def _read_object(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}; delete it and give the command again") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged: not an object; delete it and give the command again")
+    return found
 
 
 def _read_list(path: Path, row_type: type[Row], advice: str) -> list[Row]:

@@ -10,7 +10,7 @@ import pytest
 
 from expo_bench.engines.base import Scored, ScoreRequest
 from expo_bench.errors import UserError
-from expo_bench.likelihoods import CHUNK_TOKENS, CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods, unscored
+from expo_bench.likelihoods import CHUNK_TOKENS, CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods
 from expo_bench.prompts import BOXED
 from expo_bench.row_files import Appender
 from expo_bench.rows import Candidate, Likelihood
@@ -181,7 +181,7 @@ def test_candidates_that_do_not_fit_are_left_unscored_and_not_tried_again(tmp_pa
     engine = NarrowScorer()
     ((_, name),) = scored(run, engine)
     assert name == "expert-0"
-    assert unscored(run, POLICY) == {fakes.problem().problem_id: {"expert-1": "too long", "expert-2": "too long"}}
+    assert run.unscored(POLICY) == {fakes.problem().problem_id: {"expert-1": "too long", "expert-2": "too long"}}
     assert len(missing_likelihoods(run, POLICY)) == 0
     before = len(engine.scored)
     assert len(scored(run, engine)) == 1

@@ -1,6 +1,5 @@
 """Who finds whose chains likely: four perplexities (arXiv 2504.13837), and which right samples training lifts."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,8 +114,7 @@ def _missing(scorer: Model, writer: Model | None) -> dict[str, Any]:
 
 def _likelihoods(run: RunFolder, model: Model, number: Callable[[Any], float]) -> dict[tuple[str, str], float]:
     for policy in run.policies():
-        path = run.policy_path(policy)
-        digest = json.loads(path.read_bytes()).get("weights_digest") if path.is_file() else None
+        digest = (run.scored_model(policy) or {}).get("weights_digest")
         if _same(policy, digest, model):
             return {(row.problem_id, row.candidate_id): number(row) for row in run.likelihoods(policy)}
     return {}

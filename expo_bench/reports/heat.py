@@ -1,6 +1,5 @@
 """One problem's candidates, token by token, with the log-probability of each."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -139,14 +138,14 @@ def _chains(view: ChainsView, chosen: Sequence[ScoredCandidate]) -> list[HeatCha
 def _tokenizer(view: ChainsView) -> Any:
     from expo_bench.engines.loading import find_model, load_tokenizer
 
-    path = view.folder.policy_path(view.main)
-    if not path.is_file():
-        raise UserError(f"{path.name} is missing, which names the policy's tokenizer")
+    name = view.folder.policy_path(view.main).name
+    model = view.folder.scored_model(view.main)
+    if model is None:
+        raise UserError(f"{name} is missing, which names the policy's tokenizer")
     try:
-        model = json.loads(path.read_bytes())
         files = find_model(model["name"], model.get("revision"))
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path.name} does not name the policy's tokenizer") from error
+        raise UserError(f"{name} does not name the policy's tokenizer") from error
     # what the run folder names is asked of no server: a page is made from what is here
     return load_tokenizer(files, local_files_only=True)
 

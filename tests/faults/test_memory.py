@@ -62,10 +62,7 @@ def test_a_sequence_that_does_not_fit_is_an_error_by_name(long: Path, faults: Fa
         long, ["likelihood", "run", "-m", "model", "--engine", "transformers"], processes.MemoryLimit(150)
     )
     assert scored.code == 0, scored.errors
-    (reasons,) = (long / "run" / "likelihoods").glob("*/unscored.json")
-    unscored = {
-        (one, name): why for one, listed in json.loads(reasons.read_text()).items() for name, why in listed.items()
-    }
+    unscored = {(one, name): why for one, listed in run.unscored("model").items() for name, why in listed.items()}
     likelihoods = {(row.problem_id, row.candidate_id) for row in run.likelihoods("model")}
     candidates = {(row.problem_id, row.candidate_id) for row in run.candidates()}
     assert unscored.keys() == {key for key in candidates if key[0] == ids[1]} | {(ids[2], "expert-0")}
@@ -75,7 +72,7 @@ def test_a_sequence_that_does_not_fit_is_an_error_by_name(long: Path, faults: Fa
     again = processes.run(long, words)
     assert again.code == 0, again.errors
     lost += len(candidates - {(row.problem_id, row.candidate_id) for row in run.likelihoods("model")})
-    assert not reasons.exists()
+    assert run.unscored("model") == {}
     message = samples[ids[1], 0].error or ""
     faults.record(f"out of memory in the engine: a sequence of {LONG} tokens among others", 2, lost, message)
 
