@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from expo_bench.config import CandidatesConfig, EvalConfig
-from expo_bench.engines.base import Request
 from expo_bench.engines.loading import find_model, load_tokenizer
-from expo_bench.engines.rendering import chain_ids, prompt_ids
+from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
 from expo_bench.likelihoods import missing_likelihoods
 from expo_bench.measuring import Policy
@@ -164,17 +163,8 @@ def local_tokenizer(model: str, revision: str | None) -> Any:
 
 
 def _prompt_tokens(stage: Stage, tokenizer: Any, config: EvalConfig) -> int:
-    requests = (
-        Request(
-            problem_id=problem.problem_id,
-            messages=stage.prompt.messages(problem),
-            chat=stage.prompt.chat,
-            sample_indexes=(),
-            seeds=(),
-        )
-        for problem, _ in stage.lacking
-    )
-    return sum(len(prompt_ids(tokenizer, request, config.enable_thinking)) for request in requests)
+    thinking = config.enable_thinking
+    return sum(len(problem_ids(tokenizer, stage.prompt, problem, thinking)) for problem, _ in stage.lacking)
 
 
 def table(estimate: Estimate) -> "Table":

@@ -27,11 +27,11 @@ def prompt_ids(tokenizer: Any, request: Request | ScoreRequest, enable_thinking:
     return ids
 
 
-def problem_ids(tokenizer: Any, prompt: Prompt, problem: Problem) -> list[int]:
+def problem_ids(tokenizer: Any, prompt: Prompt, problem: Problem, enable_thinking: bool | None = None) -> list[int]:
     """Return the token ids of a problem's prompt; as `prompt_ids`."""
     messages = prompt.messages(problem)
     request = Request(problem_id=problem.problem_id, messages=messages, sample_indexes=(), seeds=(), chat=prompt.chat)
-    return prompt_ids(tokenizer, request)
+    return prompt_ids(tokenizer, request, enable_thinking)
 
 
 def chain_ids(tokenizer: Any, text: str) -> tuple[int, ...]:

@@ -94,16 +94,10 @@ def share_table(run: RunView, subsets: Sequence[tuple[Subset, int]]) -> Table:
     names = [
         name for name in names if name in ("truncated", "no_answer", "length_limit", "tokens") or _occurs(run, name)
     ]
-    rows = []
-    for subset, depth in subsets:
-        found = [run.metrics.get(name, subset) for name in names]
-        if any(found):
-            rows.append(Row(label=subset.label, depth=depth, cells=[metric_cell(metric) for metric in found]))
-    caption = "Share of samples without a gradable answer, %, with 95% intervals; tokens are means"
-    caption = f"{run.name}: {caption[0].lower()}{caption[1:]}" if run.letter else caption
     head = ["", *(STATUS_WORDS.get(name, heading(name)) for name in names)]
     head = ["ended at the length limit" if name == "length limit" else name for name in head]
-    return Table(caption=caption, head=head, rows=rows)
+    caption = "Share of samples without a gradable answer, %, with 95% intervals; tokens are means"
+    return _by_subset(run, subsets, names, caption, head)
 
 
 def thought_table(run: RunView, subsets: Sequence[tuple[Subset, int]]) -> Table | None:
@@ -111,14 +105,20 @@ def thought_table(run: RunView, subsets: Sequence[tuple[Subset, int]]) -> Table 
     names = [name for name in _THOUGHT_WORDS if name in run.metrics.names]
     if not names:
         return None
+    caption = "Thoughts: shares in percent, the others means, with 95% intervals; the solution is what is graded"
+    return _by_subset(run, subsets, names, caption, ["", *(_THOUGHT_WORDS[name] for name in names)])
+
+
+def _by_subset(
+    run: RunView, subsets: Sequence[tuple[Subset, int]], names: Sequence[str], caption: str, head: list[str]
+) -> Table:
     rows = []
     for subset, depth in subsets:
         found = [run.metrics.get(name, subset) for name in names]
         if any(found):
             rows.append(Row(label=subset.label, depth=depth, cells=[metric_cell(metric) for metric in found]))
-    caption = "Thoughts: shares in percent, the others means, with 95% intervals; the solution is what is graded"
     caption = f"{run.name}: {caption[0].lower()}{caption[1:]}" if run.letter else caption
-    return Table(caption=caption, head=["", *(_THOUGHT_WORDS[name] for name in names)], rows=rows)
+    return Table(caption=caption, head=head, rows=rows)
 
 
 def _occurs(run: RunView, name: str) -> bool:
