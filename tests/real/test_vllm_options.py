@@ -1,11 +1,14 @@
 """Options that reach the real vLLM: what they change, and how one that it refuses is told."""
 
+import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from expo_bench.engines.base import Completion, Continuation, SamplingParams, ScoreRequest
 from expo_bench.engines.transformers import TransformersEngine
@@ -84,6 +87,49 @@ def test_speculation_changes_no_greedy_text(
     assert {key: c.token_ids for key, c in drawn.items()} == {key: c.token_ids for key, c in expected[0].items()}
     assert engine.describe()["speculation"] == "ngram"
     engine.close()
+
+
+@pytest.fixture(scope="module")
+def eight_bits(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The real model with 8-bit weights, a scale for each row, as the format compressed-tensors has them."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("eight-bits")
+    shutil.copytree(real_model, folder, dirs_exist_ok=True)
+    found = {}
+    for name, weight in load_file(folder / "model.safetensors").items():
+        found[name] = weight
+        if name.endswith("proj.weight"):
+            scale = weight.float().abs().amax(1, keepdim=True) / 127
+            found[name] = (weight.float() / scale).round().to(torch.int8)
+            found[f"{name}_scale"] = scale.to(torch.bfloat16)
+    save_file(found, folder / "model.safetensors", metadata={"format": "pt"})
+    numbers = {"num_bits": 8, "type": "int", "symmetric": True}
+    group = {
+        "targets": ["Linear"],
+        "weights": {**numbers, "strategy": "channel", "dynamic": False},
+        "input_activations": {**numbers, "strategy": "token", "dynamic": True},
+    }
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors", "format": "int-quantized", "quantization_status": "compressed",
+        "ignore": ["lm_head"], "config_groups": {"group_0": group},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
+
+
+def test_a_quantised_model_is_near_to_the_whole_one(real_model: str, eight_bits: str, vllm_here: None) -> None:
+    engine = VllmEngine(eight_bits)
+    assert engine.describe()["quantization"] == "compressed-tensors"
+    texts = {c.problem_id: c for c in engine.generate(REQUESTS, GREEDY)}
+    quantised = logprobs(engine, texts)
+    engine.close()
+    whole = TransformersEngine(real_model)
+    differences = np.abs(quantised - logprobs(whole, texts))
+    whole.close()
+    print(f"{len(differences)} tokens: mean {differences.mean():.3f}, largest {differences.max():.3f}")
+    assert 0.001 < differences.mean() < 0.2
 
 
 @pytest.mark.parametrize(
