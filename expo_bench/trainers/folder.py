@@ -54,8 +54,13 @@ class TrainingFolder:
         return [path.name for path in torn]
 
     def rollouts(self) -> Iterator[Rollout]:
-        """Yield the rollouts, in the order of their steps."""
-        return read_rows(self.rollouts_path, Rollout)
+        """Yield the rollouts, in the order of their steps, and one whose line stands twice once."""
+        seen = set()
+        for row in read_rows(self.rollouts_path, Rollout):
+            key = (row.step, row.group, row.source, row.sample_index)
+            if key not in seen:
+                seen.add(key)
+                yield row
 
     def cut_rollouts(self, step: int) -> None:
         """Drop the rollouts of `step` and later ones, which are about to be drawn again."""
@@ -71,16 +76,31 @@ class TrainingFolder:
     def cut_log(self, step: int) -> None:
         """Drop the lines of the log that stand after `step` steps."""
         if self.log_path.is_file():
-            kept = (line for line in self._log_lines() if json.loads(line)["step"] <= step)
-            write_atomically(self.log_path, "".join(kept))
+            kept = (line for line, entry in self._log_lines().items() if entry["step"] <= step)
+            write_atomically(self.log_path, b"".join(kept))
 
     def log(self) -> list[dict[str, float]]:
-        """Return the metrics that the trainer logged, one object a logging step."""
-        return [json.loads(line) for line in self._log_lines()] if self.log_path.is_file() else []
+        """Return the metrics that the trainer logged, one object a logging step; a torn last line is left out.
 
-    def _log_lines(self) -> list[str]:
-        lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [line for line in lines if line.endswith("\n")]
+        Raises:
+            UserError: a line that is whole is none of the log.
+        """
+        return list(self._log_lines().values())
+
+    def _log_lines(self) -> dict[bytes, dict[str, float]]:
+        lines = self.log_path.read_bytes().splitlines(keepends=True) if self.log_path.is_file() else []
+        found = {}
+        for number, line in enumerate(lines, start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                found[line] = {**json.loads(line)}
+                float(found[line]["step"])
+            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                raise UserError(
+                    f"{self.log_path}:{number}: not a line of a trainer's log; mend or delete the line"
+                ) from error
+        return found
 
     def begin(self, recipe: str) -> None:
         """Write the resolved recipe of a new run.

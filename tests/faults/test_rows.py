@@ -5,11 +5,15 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from expo_bench.answers import GRADER
+from expo_bench.trainers.folder import TrainingFolder
 from tests.faults import pipeline, processes
+from tests.faults import test_train_kills as trained
 from tests.faults.table import Faults
 
 pytestmark = pytest.mark.fault
@@ -22,6 +26,7 @@ FILES = [
     "candidates.jsonl",
     "likelihoods/micro.jsonl",
 ]
+TRAIN = ["train", "recipe.yaml", "-o", "out"]
 Lines = list[bytes]
 
 
@@ -101,6 +106,51 @@ def test_damaged_lines(finished: Path, tmp_path: Path, faults: Faults, name: str
         lost += pipeline.lost(expected, folder / "run")
     print(name, set(messages))
     faults.record(f"{name} in each of {len(FILES)} files of rows", len(FILES), lost, (messages or [""])[0])
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two training steps that has lost the second checkpoint, and what it was beside it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"method": "expo_grpo", **trained.RECIPE}))
+    assert processes.run(folder, TRAIN).code == 0
+    shutil.copytree(folder / "out", folder / "whole")
+    shutil.rmtree(TrainingFolder(folder / "out").checkpoint(2))
+    TrainingFolder(folder / "out").record_path.unlink()
+    return folder
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damaged_lines_of_training(stopped: Path, tmp_path: Path, faults: Faults, name: str) -> None:
+    damage, readable = DAMAGES[name]
+    expected = by_content(stopped / "whole")
+    lost, messages = 0, []
+    for file in ("rollouts.jsonl", "log.jsonl"):
+        folder = tmp_path / file
+        shutil.copytree(stopped, folder)
+        path = folder / "out" / file
+        before = path.read_bytes()
+        path.write_bytes(b"".join(damage(before.splitlines(keepends=True))))
+        ended = processes.run(folder, TRAIN)
+        if readable or damage is duplicated:
+            assert ended.code == 0, ended.errors
+        else:
+            assert ended.code == 2, ended.errors
+            assert "Traceback" not in ended.errors
+            assert f"{path.relative_to(folder)}:" in ended.message
+            messages.append(ended.message)
+            path.write_bytes(before)  # mended by hand, as the message says
+            assert processes.run(folder, TRAIN).code == 0
+        lost += trained.lost(expected, by_content(folder / "out"))
+    faults.record(f"{name} in the rollouts and the log of a training run", 2, lost, (messages or [""])[0])
+
+
+def by_content(path: Path) -> dict[tuple[str, Any], Any]:
+    """Return what a training run holds, its rollouts in no order."""
+    found = trained.trained(path)
+    rollouts = [str(found.pop(key)) for key in list(found) if key[0] == "rollout"]
+    assert len(set(rollouts)) == len(rollouts)
+    return found | {("rollout", row): True for row in rollouts}
 
 
 @pytest.mark.parametrize(
