@@ -4,7 +4,9 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -151,3 +153,40 @@ def test_the_disk_fills_up_in_train(tmp_path: Path, faults: Faults, method: str)
     print(dict(files))
     assert trials > 10
     faults.record(f"disk full, as it grows, in what train writes ({method}), with checkpoints", trials, lost, message)
+
+
+evaluated = trained.evaluated
+OTHERS: dict[str, tuple[list[str], Callable[[Path], Any]]] = {
+    "compare": (["compare", "base", "trained", "-o", "disk/out"], trained.results),
+    "report": (["report", "base", "trained", "-o", "disk/out/a.html"], trained.results),
+    "import": (["import", "samples_sums.jsonl", "-o", "disk/out"], lambda out: pipeline.rows(out)["sample"]),
+    "thoughts": (
+        ["thoughts", "micro", "-m", "micro", "--config", "thoughts.yaml", "-o", "disk/out"],
+        lambda out: dict.fromkeys((out / "rows.jsonl").read_bytes().splitlines()),
+    ),
+    "study": (["study", "study.yaml", "-o", "disk/out"], trained.studied),
+}
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_disk_fills_up_in_other_commands(tmp_path: Path, evaluated: Path, faults: Faults, name: str) -> None:
+    """As above; what is there in the end is what a disk with room holds."""
+    (words, content), found, message = OTHERS[name], {}, ""
+    for place in ("room", "small"):
+        folder = tmp_path / place
+        shutil.copytree(evaluated, folder)
+        (folder / "thoughts.yaml").write_text("cleaning: {min_words: 3}\nselection: {levels: {1: 1}}")
+        (folder / "study.yaml").write_text(yaml.safe_dump(trained.STUDY))
+        pages, trials = 1, 0
+        with processes.tmpfs(folder / "disk", f"size={pages * PAGE if place == 'small' else '64m'}"):
+            while (ended := processes.run(folder, words)).code != 0:
+                assert ended.code == 2, ended.errors
+                assert "Traceback" not in ended.errors, ended.errors
+                assert "cannot write" in ended.message, ended.message
+                message, trials = ended.message, trials + 1
+                pages += max(2, pages // 2)
+                subprocess.run(["mount", "-o", f"remount,size={pages * PAGE}", folder / "disk"], check=True)
+            found[place] = content(folder / "disk" / "out")
+    assert trials > 2
+    faults.record(f"disk full, as it grows, in what {name} writes", trials, trained.lost(*found.values()), message)

@@ -28,6 +28,14 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 
 
+STUDY = {
+    "seeds": [0],
+    "shared": {**RECIPE, "evaluation": {**QUEUE, "mode": "in_process"}},
+    "arms": {"grpo": {"method": "grpo"}},
+    "candidates": {"n": 1, "per_source": 1},
+}
+
+
 def trained(path: Path) -> dict[tuple[str, Any], Any]:
     """Return all that a training run must hold in the end, without times."""
     folder = TrainingFolder(path)
@@ -137,14 +145,7 @@ def studied(path: Path) -> dict[tuple[str, Any], Any]:
 def test_study(tmp_path: Path, faults: Faults) -> None:
     ready = tmp_path / "ready"
     ready.mkdir()
-    shared = {**RECIPE, "evaluation": {**QUEUE, "mode": "in_process"}}
-    study = {
-        "seeds": [0],
-        "shared": shared,
-        "arms": {"grpo": {"method": "grpo"}},
-        "candidates": {"n": 1, "per_source": 1},
-    }
-    (ready / "study.yaml").write_text(yaml.safe_dump(study))
+    (ready / "study.yaml").write_text(yaml.safe_dump(STUDY))
     words = ["study", "study.yaml", "-o", "out"]
     # a run that a killed study had begun goes on by itself, and is not begun a second time beside it
     trials, missing = kill_at(range(0, 1000, 25), ready, words, "out", studied, again=30)
