@@ -94,6 +94,8 @@ def run_name(file: Path, recipe: "Recipe") -> str:
 def _quiet() -> None:
     """Leave out what other libraries say about versions and devices that concern nobody here."""
     warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
+    # TRL 1.16 uses the old name in transformers 5.23
+    warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)
     # TRL imports vLLM wherever it is installed
     logging.getLogger("vllm").setLevel(logging.ERROR)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
