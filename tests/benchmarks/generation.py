@@ -31,15 +31,19 @@ def benchmark() -> str:
 
 def requests() -> list[Request]:
     """Return the prompts."""
-    chosen = problems.load(benchmark()).problems[:16]
+    return asked_for(benchmark(), 16, SAMPLES)
+
+
+def asked_for(name: str, n_problems: int, n_samples: int) -> list[Request]:
+    """Return so many samples of the first problems of a benchmark."""
     return [
         Request(
             problem_id=problem.problem_id,
             messages=BOXED.messages(problem),
-            sample_indexes=tuple(range(SAMPLES)),
-            seeds=tuple(range(number * SAMPLES, (number + 1) * SAMPLES)),
+            sample_indexes=tuple(range(n_samples)),
+            seeds=tuple(range(number * n_samples, (number + 1) * n_samples)),
         )
-        for number, problem in enumerate(chosen)
+        for number, problem in enumerate(problems.load(name).problems[:n_problems])
     ]
 
 

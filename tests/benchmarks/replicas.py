@@ -7,27 +7,12 @@ import time
 from contextlib import closing
 from functools import partial
 
-from expo_bench import problems
 from expo_bench.engines.base import Generator, Request, SamplingParams
 from expo_bench.engines.choosing import open_engine
-from expo_bench.prompts import BOXED
 from tests.benchmarks.figures import Figure, against, ratios
-from tests.benchmarks.generation import MODEL
+from tests.benchmarks.generation import MODEL, asked_for
 
 ROUNDS = 5
-
-
-def requests(n_problems: int, n_samples: int) -> list[Request]:
-    """Return prompts of the micro world."""
-    return [
-        Request(
-            problem_id=problem.problem_id,
-            messages=BOXED.messages(problem),
-            sample_indexes=tuple(range(n_samples)),
-            seeds=tuple(range(number * n_samples, (number + 1) * n_samples)),
-        )
-        for number, problem in enumerate(problems.load("micro").problems[:n_problems])
-    ]
 
 
 def speed(engine: Generator, asked: list[Request], max_tokens: int) -> float:
@@ -57,6 +42,6 @@ def compare(name: str, model: str, asked: list[Request], max_tokens: int) -> Fig
 
 def measure() -> list[Figure]:
     return [
-        compare("the micro policy", "micro", requests(160, 32), 64),
-        compare("SmolLM2-135M", MODEL, requests(32, 4), 64),
+        compare("the micro policy", "micro", asked_for("micro", 160, 32), 64),
+        compare("SmolLM2-135M", MODEL, asked_for("micro", 32, 4), 64),
     ]
