@@ -215,7 +215,9 @@ def _start(run: Run, threads: int) -> "subprocess.Popen[bytes]":
     write_atomically(recipe, recipe_yaml(run.recipe))
     command = [sys.executable, "-m", "expo_bench.cli", "train", str(recipe), "-o", str(run.folder.path)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with writing(_log_path(run)), _log_path(run).open("ab") as log:
+    with writing(_log_path(run)):
+        log = _log_path(run).open("ab")
+    with log:
         return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
 
 
