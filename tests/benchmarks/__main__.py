@@ -1,14 +1,14 @@
 """`make bench`: every speed against a named yardstick, in one run; turns alternate; median and spread."""
 
-import importlib
 import sys
 import traceback
-from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks.figures import Figure
+from tests.benchmarks.figures import figures_of
 
 MODULES = (
     "startup", "metrics", "comparison", "grading", "generation", "likelihood", "vllm", "training", "volume", "replicas",
@@ -22,7 +22,9 @@ def main() -> None:
     failed = False
     for name in sys.argv[1:] or MODULES:
         try:
-            figures: Sequence[Figure] = importlib.import_module(f"tests.benchmarks.{name}").measure()
+            # a process each: what one leaves behind, threads and gigabytes, slows the next
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+                figures = process.submit(figures_of, name).result()
         except Exception as error:
             # the others take half an hour, and are not thrown away
             failed = True

@@ -1,5 +1,6 @@
 """What a benchmark found: one row of the table that `make bench` prints."""
 
+import importlib
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,3 +33,9 @@ def against(ours: Sequence[float], theirs: Sequence[float], unit: str, digits: i
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
     """Return turn by turn what ours is to theirs."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def figures_of(name: str) -> Sequence[Figure]:
+    """Return what the benchmark of that name measures."""
+    found: Sequence[Figure] = importlib.import_module(f"tests.benchmarks.{name}").measure()
+    return found
