@@ -114,6 +114,21 @@ class CandidatesConfig(EvalConfig):
     imported: Path | None = None
     """JSON lines with "text" and "problem_id" or "question"."""
 
+    @property
+    def uses_own(self) -> bool:
+        """Whether candidates are made of the policy's own samples."""
+        return bool({"own", "rationalised"} & set(self.sources))
+
+    @property
+    def draws_own(self) -> bool:
+        """Whether these samples are drawn here."""
+        return self.uses_own and self.samples is None
+
+    @property
+    def explains(self) -> bool:
+        """Whether self-explanations are drawn."""
+        return bool({"self_explanation", "rationalised"} & set(self.sources))
+
     @model_validator(mode="after")
     def _sources_consistent(self) -> Self:
         if self.thinking_tokens is not None:

@@ -66,7 +66,7 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
                 progress.note(f"{one.provenance['name']}: {warning}")
         save_plan(planned)
         manifest = _draw(planned, config, progress)
-        if _draws_own(config):
+        if config.draws_own:
             total = len(planned.problems) * config.n
             advance = progress.start("grading", total, 0)
             grade(run, judge=judge, progress=lambda _done, _total: advance(0))
@@ -118,16 +118,11 @@ def _candidates_config(planned: Plan) -> CandidatesConfig:
     return planned.config
 
 
-def _draws_own(config: CandidatesConfig) -> bool:
-    return config.samples is None and bool({"own", "rationalised"} & set(config.sources))
-
-
 def _draw(planned: Plan, config: CandidatesConfig, progress: Progress) -> Manifest:
     """Draw the missing samples and self-explanations; the model is loaded only where one is missing."""
     run = planned.run
-    samples_missing = planned.n_missing > 0 and _draws_own(config)
-    explains = bool({"self_explanation", "rationalised"} & set(config.sources))
-    missing = missing_explanations(run, planned.problems, config.per_source) if explains else []
+    samples_missing = planned.n_missing > 0 and config.draws_own
+    missing = missing_explanations(run, planned.problems, config.per_source) if config.explains else []
     if run.manifest_path.is_file() and not samples_missing and not missing:
         return run.read_manifest()
     engine = open_planned(planned, progress)
@@ -162,7 +157,7 @@ def _explain(planned: Plan, config: CandidatesConfig, engine: Generator, n_missi
 
 
 def _own(run: RunFolder, config: CandidatesConfig, manifest: Manifest, progress: Progress) -> OwnSamples | None:
-    if not {"own", "rationalised"} & set(config.sources):
+    if not config.uses_own:
         return None
     if config.samples is None:
         return OwnSamples(run=run, grader=GRADER, n=config.n, policy=manifest.model["name"])

@@ -142,11 +142,11 @@ def stages(planned: Plan) -> list[Stage]:
     """Return what `evaluation.evaluate` or `measuring.make_candidates` would draw."""
     config, run, found = planned.config, planned.run, []
     candidates = config if isinstance(config, CandidatesConfig) else None
-    if candidates is None or (candidates.samples is None and {"own", "rationalised"} & set(candidates.sources)):
+    if candidates is None or candidates.draws_own:
         lacking = missing_samples(run, planned.problems, config.n, redraw_errors=config.redraw_errors)
         most = config.max_tokens + (config.thinking_tokens or 0)
         found.append(Stage(name=OWN, lacking=lacking, prompt=planned.prompt, n=config.n, most=most))
-    if candidates is not None and {"self_explanation", "rationalised"} & set(candidates.sources):
+    if candidates is not None and candidates.explains:
         n, prompt = candidates.per_source, explain_prompt(candidates.explain_prompt)
         lacking = missing_explanations(run, planned.problems, n)
         found.append(Stage(name=EXPLANATIONS, lacking=lacking, prompt=prompt, n=n, most=config.max_tokens))

@@ -24,7 +24,7 @@ from expo_bench.planning import Progress
 from expo_bench.row_files import write_atomically, writing
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
-from expo_bench.trainers.training import load_recipe, recipe_yaml, same_recipe
+from expo_bench.trainers.training import load_recipe, recipe_yaml, same_run
 
 _POLL_SECONDS = 0.2
 _RESERVED = (".", "..", "candidates", "figures", "ledger")
@@ -171,7 +171,7 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
 def _check_same_study(everything: Sequence[Run]) -> None:
     """Arms and seeds may be added to a study; what its finished runs were made with may not change."""
     for run in everything:
-        if run.folder.recipe_path.is_file() and not same_recipe(run.folder, run.recipe):
+        if run.folder.recipe_path.is_file() and not same_run(run.folder, run.recipe):
             raise UserError(f"{run.folder.path} was made with another recipe; choose another folder with -o")
 
 

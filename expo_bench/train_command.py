@@ -83,12 +83,12 @@ def _print_plan(recipe: "Recipe", described: dict[str, Any], probe: float | None
 
 
 def run_name(file: Path, recipe: "Recipe") -> str:
-    """Return a name that the same command finds again: the recipe's file, method, and a digest of all settings."""
+    """Return a name that the same command finds again: the recipe's file, method, and a digest of what decides it."""
     from expo_bench.engines.digest import text_digest
     from expo_bench.planning import folder_name
-    from expo_bench.trainers.training import recipe_yaml
+    from expo_bench.trainers.training import run_yaml
 
-    return folder_name(f"{file.stem}--{recipe.method}", text_digest(recipe_yaml(recipe)))
+    return folder_name(f"{file.stem}--{recipe.method}", text_digest(run_yaml(recipe)))
 
 
 def _quiet() -> None:
@@ -258,7 +258,7 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
         _only_first_process(2, of_node=True)
         raise UserError(
             f"memory ran out ({str(error).partition(chr(10))[0][:120]}): "
-            "train with a smaller micro_batch, in another folder (-o)"
+            "give the command again with a smaller micro_batch; it goes on from the last checkpoint"
         ) from error
     _only_first_process(0)
     typer.echo(json.dumps({"folder": str(folder.path), **record}) if as_json else str(folder.path))

@@ -111,4 +111,6 @@ def test_memory_that_runs_out_is_one_line(recipe, monkeypatch):
 
     monkeypatch.setattr("expo_bench.trainers.training.train", full)
     message = refused(recipe, "-o", "run")
-    assert message.startswith("memory ran out (CUDA out of memory. Tried to allocate 2 GiB): train with a smaller")
+    assert message.startswith(
+        "memory ran out (CUDA out of memory. Tried to allocate 2 GiB): give the command again with a smaller"
+    )

@@ -50,17 +50,12 @@ def test_numbers_by_hand(tmp_path: Path) -> None:
     assert level["srr"]["value"] is None
 
 
-# Yue et al., arXiv 2504.13837, appendix: which problems of AIME 2024 (from 0) Qwen2.5-7B and SimpleRL-Zoo solve at all.
-# Set down from memory: no copy of that table could be reached. Their counts, 19 / 4 / 0 / 7, are published too.
-SOLVED_BY_BASE = {0, 1, 4, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 18, 19, 22, 23, 24, 25, 26, 27, 28, 29}
-SOLVED_BY_TRAINED = {0, 1, 6, 7, 8, 9, 12, 14, 15, 16, 18, 22, 23, 24, 25, 26, 27, 28, 29}
-
-
+# Yue et al., arXiv 2504.13837, appendix: problems of AIME 2024 that Qwen2.5-7B and SimpleRL-Zoo solve at all:
+# both 19, the base alone 4, neither 7. Which ones, and how often, is made up here.
 def test_published_aime_cells_come_out_as_sharpening(tmp_path: Path) -> None:
-    # how often each is solved is made up here
-    solved = ("+" * 3 + "-" * 13, "+" * 12 + "-" * 4)
-    base = write_run(tmp_path / "base", [solved[0] if at in SOLVED_BY_BASE else "-" * 16 for at in range(30)])
-    trained = write_run(tmp_path / "trained", [solved[1] if at in SOLVED_BY_TRAINED else "-" * 16 for at in range(30)])
+    rarely, often, never = "+" * 3 + "-" * 13, "+" * 12 + "-" * 4, "-" * 16
+    base = write_run(tmp_path / "base", [rarely] * 23 + [never] * 7)
+    trained = write_run(tmp_path / "trained", [often] * 19 + [never] * 11)
     section = compare(Request(base=base, trained=(trained,))).content["comparisons"][0]
     numbers = section["subsets"]["all"]
     assert numbers["cells"] == {"both": 19, "base_only": 4, "trained_only": 0, "neither": 7}

@@ -32,6 +32,7 @@ class MakeSettings(BaseModel):
     benchmark: str | None = None
     split: str | None = "train"
     data_dir: Path | None = None
+    dataset_revision: str | None = None
     limit: int | None = Field(default=None, ge=1)
     """Problems of the benchmark at most, from its beginning."""
     model: str | None = None
@@ -55,7 +56,8 @@ def make(settings: MakeSettings, path: Path, parent: Path | None = None) -> Thou
     folder = ThoughtFolder(path)
     asked = settings.model_dump(mode="json")
     if folder.is_complete:
-        if folder.manifest()["settings"] == asked:
+        # sets of earlier versions do not name a revision
+        if {"dataset_revision": None, **folder.manifest()["settings"]} == asked:
             return folder
         raise UserError(f"{path} holds a set that was made with other settings; choose another folder with -o")
     if settings.selection.needs_perplexity:
@@ -125,4 +127,6 @@ def counted(rows: Sequence[Thought], model: str) -> list[Thought]:
 
 
 def _problems(settings: MakeSettings, benchmark: str) -> list[Problem]:
-    return load(benchmark, split=settings.split, data_dir=settings.data_dir).problems
+    return load(
+        benchmark, split=settings.split, data_dir=settings.data_dir, revision=settings.dataset_revision
+    ).problems

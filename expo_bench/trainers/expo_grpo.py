@@ -8,6 +8,7 @@ through the model in the same forward pass as the rollouts beside it, as additio
 """
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,8 @@ class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._positives: list[Positive] = []
         self._beside: list[Positive] = []
         self._beside_logprobs: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._own: list[Own] = []
+        self._own_logprobs: torch.Tensor | None = None
         self._sum_logprobs: list[float] = []
         self._steps_without = 0
 
@@ -95,14 +98,17 @@ class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
                 travels[local * self.num_generations + taken.get(local, 0)] = number
                 taken[local] = taken.get(local, 0) + 1
         output["positive"] = travels
+        output["rollout"] = torch.arange(len(inputs), device=device)
+        self._own = self._own_rows(output)
         if self._recorder:
-            own = self._own_rows(output)
-            self._recorder.begin(self.state.global_step, own, self._positives)
+            self._recorder.begin(self.state.global_step, self._own, self._positives)
         return output
 
     def _own_rows(self, output: dict[str, Any]) -> list[Own]:
         ends = set(self.eos_token_ids)
-        logprobs = self._sum_logprobs or self._measured(output)
+        logprobs: Sequence[float | None] = self._sum_logprobs
+        if not logprobs and "old_per_token_logps" in output:
+            logprobs = (output["old_per_token_logps"] * output["completion_mask"]).sum(-1).tolist()
         rows = []
         for row, index in enumerate(self._indexes):
             ids = output["completion_ids"][row][output["completion_mask"][row].bool()].tolist()
@@ -114,23 +120,13 @@ class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
                     text=self._tokenizer.decode(ids, skip_special_tokens=True),
                     n_tokens=len(ids),
                     finish_reason="stop" if ids and ids[-1] in ends else "length",
-                    sum_logprob=logprobs[row],
+                    # where neither the sampler nor TRL tells it, the loss will, which is under the policy of the step
+                    sum_logprob=logprobs[row] if logprobs else None,
                     verdict=self._reward.verdicts[row],
                     advantage=float(output["advantages"][row]),
                 )
             )
         return rows
-
-    def _measured(self, output: dict[str, Any]) -> list[float]:
-        """Return the rollouts' log-probabilities where the sampler does not tell them: one forward pass more."""
-        ids = torch.cat([output["prompt_ids"], output["completion_ids"]], dim=1)
-        mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        keep = output["completion_ids"].size(1)
-        with torch.no_grad():
-            logps, _, _ = self._get_per_token_logps_and_entropies(
-                self.model, ids, mask, keep, batch_size=self.args.per_device_train_batch_size
-            )
-        return (logps * output["completion_mask"]).sum(-1).tolist()  # type: ignore[no-any-return]
 
     def _generate_single_turn(
         self, prompt_ids: list[list[int]], images: Any, multimodal_fields: Any, num_generations: int, **others: Any
@@ -239,6 +235,7 @@ class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._beside = [self._positives[number] for number in travelling if number >= 0]
         self._beside_logprobs = None
         loss: torch.Tensor = super()._compute_loss(model, inputs)
+        self._take_own_logprobs(inputs)
         beside, self._beside = self._beside, []
         if self._beside_logprobs is None:
             return loss
@@ -254,6 +251,15 @@ class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._metrics["train"]["expo/mean_logprob"].append((sums / mask.sum(-1)).mean().item())
         return loss - self.aux_coefficient() * term
 
+    def _take_own_logprobs(self, inputs: dict[str, Any]) -> None:
+        if "rollout" not in inputs or self._own_logprobs is None:
+            return
+        sums = (self._own_logprobs * inputs["completion_mask"]).sum(-1)
+        for number, value in zip(inputs["rollout"].tolist(), sums.tolist(), strict=True):
+            one = self._own[number]
+            one.sum_logprob = value if one.sum_logprob is None else one.sum_logprob
+        self._own_logprobs = None
+
     def _get_per_token_logps_and_entropies(
         self,
         model: Any,
@@ -265,31 +271,40 @@ class ExpoGRPOTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """As TRL's; in the loss, the chains beside the rollouts are rows of the same pass and are taken off again."""
         score = super()._get_per_token_logps_and_entropies
-        if not self._beside or not torch.is_grad_enabled():
+        if not torch.is_grad_enabled():
             return score(model, input_ids, attention_mask, logits_to_keep, *others, **more)  # type: ignore[no-any-return]
+        if not self._beside:
+            logps, entropies, aux = score(model, input_ids, attention_mask, logits_to_keep, *others, **more)
+            self._own_logprobs = logps.detach()
+            return logps, entropies, aux
         rows, n_before = len(input_ids), input_ids.shape[1] - logits_to_keep
         ids, mask, kept = widened(input_ids, attention_mask, n_before, self._beside, self._tokenizer.pad_token_id)
         logps, entropies, aux = score(model, ids, mask, kept, *others, **more)
         self._beside_logprobs = (logps[rows:], mask[rows:, -kept:])
+        self._own_logprobs = logps[:rows, :logits_to_keep].detach()
         entropies = entropies[:rows, :logits_to_keep] if entropies is not None else None
         return logps[:rows, :logits_to_keep], entropies, aux
 
     def _measure(self, chains: list[Positive]) -> None:
-        """Set the log-probability of chains that are not learned from, in one pass."""
-        n_measured = len(chains)
+        """Set the log-probability of chains that are not learned from, as many in a pass as rollouts."""
+        size = int(self.args.per_device_train_batch_size)
+        passes = math.ceil(len(chains) / size)
         if self.accelerator.num_processes > 1:
-            # sharded weights are gathered in the pass: every process has to take part, whatever it holds
-            filler = Positive(
-                source="expert", group=0, index=0, sample_index=0, prompt_ids=self._solve_ids[0],
-                token_ids=(self._tokenizer.eos_token_id,), text="", finish_reason=None,
-            )  # fmt: skip
-            chains = [*chains, filler]
-        if not chains:
-            return
+            # sharded weights are gathered in a pass: every process has to take part in each, whatever it holds
+            counts = torch.tensor([passes], device=self.accelerator.device)
+            passes = int(self.accelerator.gather(counts).max())
+        for first in range(0, passes * size, size):
+            self._measure_at_once(chains[first : first + size])
+
+    def _measure_at_once(self, chains: list[Positive]) -> None:
+        filler = Positive(
+            source="expert", group=0, index=0, sample_index=0, prompt_ids=self._solve_ids[0],
+            token_ids=(self._tokenizer.eos_token_id,), text="", finish_reason=None,
+        )  # fmt: skip
         nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
-        ids, mask, kept = widened(nothing, nothing, 0, chains, self._tokenizer.pad_token_id)
+        ids, mask, kept = widened(nothing, nothing, 0, chains or [filler], self._tokenizer.pad_token_id)
         with torch.no_grad():
             logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
         sums = (logps * mask[:, -kept:]).sum(-1).tolist()
-        for one, value in zip(chains[:n_measured], sums, strict=False):
+        for one, value in zip(chains, sums, strict=False):
             one.sum_logprob = value

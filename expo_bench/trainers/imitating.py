@@ -116,6 +116,7 @@ def _read(recipe: Recipe) -> tuple[list[Thought], Counter[str]]:
         benchmark=recipe.benchmark,
         split=recipe.split,
         data_dir=recipe.data_dir,
+        dataset_revision=recipe.dataset_revision,
         seed=recipe.seed,
         cleaning=still.cleaning,
     )

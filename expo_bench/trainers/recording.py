@@ -13,7 +13,7 @@ from expo_bench.trainers.positives import Positive
 from expo_bench.trainers.rewards import reward
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Own:
     """A rollout of a group."""
 
@@ -25,6 +25,7 @@ class Own:
     n_tokens: int
     finish_reason: FinishReason
     sum_logprob: float | None
+    """Under the policy of the step; None until it is known."""
     verdict: Verdict
     advantage: float
 

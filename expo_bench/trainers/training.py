@@ -43,9 +43,14 @@ def recipe_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def same_recipe(folder: TrainingFolder, recipe: Recipe) -> bool:
-    """Tell whether the folder's run has this recipe; settings that came later have their defaults in older runs."""
-    return recipe_yaml(load_recipe(folder.recipe_path, {})) == recipe_yaml(recipe)
+def run_yaml(recipe: Recipe) -> str:
+    """Return what makes a run this one and no other: the recipe without `micro_batch`, which decides about memory."""
+    return recipe_yaml(recipe.model_copy(update={"micro_batch": None}))
+
+
+def same_run(folder: TrainingFolder, recipe: Recipe) -> bool:
+    """Tell whether the recipe goes on with the folder's run; settings that came later have their defaults there."""
+    return run_yaml(load_recipe(folder.recipe_path, {})) == run_yaml(recipe)
 
 
 def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[str, Any]:
@@ -105,7 +110,7 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
 def _prepare(folder: TrainingFolder, recipe: Recipe, progress: Progress) -> None:
     if not folder.recipe_path.is_file():
         folder.begin(recipe_yaml(recipe))
-    elif not same_recipe(folder, recipe):
+    elif not same_run(folder, recipe):
         raise UserError(f"{folder.path} holds a training run with another recipe; choose another folder with -o")
     for name in folder.drop_torn_checkpoints():
         progress.note(f"{name} was not written to its end and is dropped")

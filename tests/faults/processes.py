@@ -4,6 +4,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,6 +56,27 @@ def run(folder: Path, words: list[str], fault: Callable[[], None] | None = None,
     for text in texts:
         text.unlink(missing_ok=True)
     return Ended(code=code, out=out, errors=errors)
+
+
+def run_as_disk_grows(folder: Path, words: list[str], disk: Path, more: Callable[[int, str], int]) -> list[str]:
+    """Run a command again and again until it ends well; return the line that each run ended with that found no room.
+
+    Args:
+        folder: where the command runs.
+        words: of the command.
+        disk: a tmpfs.
+        more: the pages that the disk gets more, from those that it has and the line.
+    """
+    messages = []
+    while (ended := run(folder, words)).code != 0:
+        assert ended.code == 2, ended.errors
+        assert "Traceback" not in ended.errors, ended.errors
+        assert "cannot write" in ended.message, ended.message
+        messages.append(ended.message)
+        pages = os.statvfs(disk).f_blocks
+        size = (pages + more(pages, ended.message)) * os.sysconf("SC_PAGE_SIZE")
+        subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+    return messages
 
 
 def _command(folder: Path, words: list[str], texts: tuple[Path, Path], fault: Callable[[], None] | None) -> None:
@@ -168,8 +190,6 @@ def clock_backwards() -> None:
 @contextlib.contextmanager
 def tmpfs(path: Path, options: str) -> Any:
     """Mount a small file system; skips the test where that is not permitted."""
-    import subprocess
-
     import pytest
 
     path.mkdir()

@@ -1,5 +1,6 @@
 """A disk that fills up in every writer, and a folder that cannot be written to: one line, and nothing is lost."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from tests.faults import pipeline, processes
 from tests.faults import test_train_kills as trained
 from tests.faults.table import Faults
 
-PAGE = 4096
+SMALLEST = f"size={os.sysconf('SC_PAGE_SIZE')}"
+"""A file system of one page."""
 COMMANDS = [pipeline.CANDIDATES, pipeline.LIKELIHOOD]
 
 
@@ -67,27 +69,30 @@ def test_the_disk_fills_up_in_every_writer(tmp_path: Path, faults: Faults) -> No
     (tmp_path / "whole").mkdir()
     expected = pipeline.uninterrupted(tmp_path / "whole", *COMMANDS)
     pipeline.write_problems(tmp_path)
-    pages, trials, message, files = 1, 0, "", Counter[str]()
+    messages, disk = [], tmp_path / "disk"
     (tmp_path / "run").symlink_to("disk/run")
-    with processes.tmpfs(tmp_path / "disk", f"size={pages * PAGE}"):
-        (tmp_path / "disk" / "run").mkdir()
+    with processes.tmpfs(disk, SMALLEST):
+        (disk / "run").mkdir()
         for words in COMMANDS:
-            while (ended := processes.run(tmp_path, words)).code != 0:
-                assert ended.code == 2, ended.errors
-                assert "Traceback" not in ended.errors, ended.errors
-                assert "No space left" in ended.message
-                message = ended.message
-                trials += 1
-                files[message.split(":")[1].split("/")[-1]] += 1
-                pages += 8 if "report.html" in message else 1  # the report is one file of many pages
-                subprocess.run(["mount", "-o", f"remount,size={pages * PAGE}", tmp_path / "disk"], check=True)
+            messages += processes.run_as_disk_grows(
+                tmp_path,
+                words,
+                disk,
+                # the report is one file of many pages
+                lambda _, message: 8 if "report.html" in message else 1,
+            )
         lost = pipeline.lost(expected, tmp_path / "run")
-    print(dict(files))
-    assert trials > 10
+    assert all("No space left" in message for message in messages)
+    print(files_of(messages))
+    assert len(messages) > 10
     written = "samples, explanations, grades, candidates, likelihoods, arrays, metrics, manifest, report"
-    faults.record(
-        f"disk full, at each page more that candidates and likelihood write ({written})", trials, lost, message
-    )
+    what = f"disk full, at each page more that candidates and likelihood write ({written})"
+    faults.record(what, len(messages), lost, messages[-1])
+
+
+def files_of(messages: list[str]) -> Counter[str]:
+    """Return how often each file's name stands in the lines that say what could not be written."""
+    return Counter(message.split(":")[1].split("/")[-1] for message in messages)
 
 
 @pytest.mark.fault
@@ -134,25 +139,18 @@ def test_the_disk_fills_up_in_train(tmp_path: Path, faults: Faults, method: str)
     words = ["train", "recipe.yaml", "-o", "out"]
     assert processes.run(tmp_path / "whole", words).code == 0
     expected = trained.trained(tmp_path / "whole" / "out")
-    pages, trials, message, files = 1, 0, "", Counter[str]()
+    disk = tmp_path / "small" / "disk"
     (tmp_path / "small" / "out").symlink_to("disk/out")
-    with processes.tmpfs(tmp_path / "small" / "disk", f"size={pages * PAGE}"):
-        (tmp_path / "small" / "disk" / "out").mkdir()
-        while (ended := processes.run(tmp_path / "small", words)).code != 0:
-            assert ended.code == 2, ended.errors
-            assert "Traceback" not in ended.errors, ended.errors
-            assert "cannot write" in ended.message, ended.message
-            print(ended.message)
-            message = ended.message
-            trials += 1
-            files[message.split(":")[1].split("/")[-1]] += 1
-            pages += 64 if "checkpoint" in message else 1
-            options = f"remount,size={pages * PAGE}"
-            subprocess.run(["mount", "-o", options, tmp_path / "small" / "disk"], check=True)
+    with processes.tmpfs(disk, SMALLEST):
+        (disk / "out").mkdir()
+        messages = processes.run_as_disk_grows(
+            tmp_path / "small", words, disk, lambda _, message: 64 if "checkpoint" in message else 1
+        )
         lost = trained.lost(expected, trained.trained(tmp_path / "small" / "out"))
-    print(dict(files))
-    assert trials > 10
-    faults.record(f"disk full, as it grows, in what train writes ({method}), with checkpoints", trials, lost, message)
+    print(files_of(messages))
+    assert len(messages) > 10
+    what = f"disk full, as it grows, in what train writes ({method}), with checkpoints"
+    faults.record(what, len(messages), lost, messages[-1])
 
 
 evaluated = trained.evaluated
@@ -172,21 +170,15 @@ OTHERS: dict[str, tuple[list[str], Callable[[Path], Any]]] = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_the_disk_fills_up_in_other_commands(tmp_path: Path, evaluated: Path, faults: Faults, name: str) -> None:
     """As above; what is there in the end is what a disk with room holds."""
-    (words, content), found, message = OTHERS[name], {}, ""
-    for place in ("room", "small"):
+    (words, content), found, messages = OTHERS[name], {}, []
+    for place, options in (("room", "size=64m"), ("small", SMALLEST)):
         folder = tmp_path / place
         shutil.copytree(evaluated, folder)
         (folder / "thoughts.yaml").write_text("cleaning: {min_words: 3}\nselection: {levels: {1: 1}}")
         (folder / "study.yaml").write_text(yaml.safe_dump(trained.STUDY))
-        pages, trials = 1, 0
-        with processes.tmpfs(folder / "disk", f"size={pages * PAGE if place == 'small' else '64m'}"):
-            while (ended := processes.run(folder, words)).code != 0:
-                assert ended.code == 2, ended.errors
-                assert "Traceback" not in ended.errors, ended.errors
-                assert "cannot write" in ended.message, ended.message
-                message, trials = ended.message, trials + 1
-                pages += max(2, pages // 2)
-                subprocess.run(["mount", "-o", f"remount,size={pages * PAGE}", folder / "disk"], check=True)
+        with processes.tmpfs(folder / "disk", options):
+            messages = processes.run_as_disk_grows(folder, words, folder / "disk", lambda pages, _: max(2, pages // 2))
             found[place] = content(folder / "disk" / "out")
-    assert trials > 2
-    faults.record(f"disk full, as it grows, in what {name} writes", trials, trained.lost(*found.values()), message)
+    assert len(messages) > 2
+    lost = trained.lost(*found.values())
+    faults.record(f"disk full, as it grows, in what {name} writes", len(messages), lost, messages[-1])

@@ -154,17 +154,17 @@ def by_content(path: Path) -> dict[tuple[str, Any], Any]:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("what", "content", "says"),
     [
-        (None, ""),
-        (b'{"schema_version": 2}', "upgrade"),
-        (b"", "damaged"),
-        (b"\xff\xfe", "damaged"),
-        (b"[" * 100_000, "damaged"),
-        (b'{"schema_version": 1}', "damaged"),
+        ("missing", None, ""),
+        ("of a later schema", b'{"schema_version": 2}', "upgrade"),
+        ("empty", b"", "damaged"),
+        ("not UTF-8", b"\xff\xfe", "damaged"),
+        ("nested too deep", b"[" * 100_000, "damaged"),
+        ("without its fields", b'{"schema_version": 1}', "damaged"),
     ],
 )
-def test_manifest(finished: Path, tmp_path: Path, faults: Faults, content: bytes | None, says: str) -> None:
+def test_manifest(finished: Path, tmp_path: Path, faults: Faults, what: str, content: bytes | None, says: str) -> None:
     expected = pipeline.rows(finished / "run")
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "run" / "manifest.json"
@@ -180,5 +180,4 @@ def test_manifest(finished: Path, tmp_path: Path, faults: Faults, content: bytes
         path.unlink()
     ended = processes.run(tmp_path, pipeline.CANDIDATES)
     assert ended.code == 0, ended.errors
-    shown = "missing" if content is None else "of a later schema" if says == "upgrade" else "damaged"
-    faults.record(f"manifest {shown}; then deleted", 1, pipeline.lost(expected, tmp_path / "run"), message)
+    faults.record(f"manifest {what}; then deleted", 1, pipeline.lost(expected, tmp_path / "run"), message)

@@ -143,6 +143,11 @@ def test_the_command_makes_extends_and_shows_a_set(tmp_path):
     before = (tmp_path / "more" / "rows.jsonl").stat().st_mtime_ns
     assert CliRunner().invoke(app, [*command, "--config", str(tmp_path / "all.yaml")]).exit_code == 0
     assert (tmp_path / "more" / "rows.jsonl").stat().st_mtime_ns == before
+    # as a version made it that knew no revisions
+    manifest = ThoughtFolder(tmp_path / "more").manifest()
+    del manifest["settings"]["dataset_revision"]
+    write_atomically(ThoughtFolder(tmp_path / "more").manifest_path, json.dumps(manifest))
+    assert CliRunner().invoke(app, [*command, "--config", str(tmp_path / "all.yaml")]).exit_code == 0
     assert "made with other settings" in str(CliRunner().invoke(app, command).exception)
 
 
@@ -155,6 +160,10 @@ def test_the_command_makes_extends_and_shows_a_set(tmp_path):
         (["micro"], "cleaning: {min_words: 1000}", "no thought is left"),
         (["none.jsonl"], "{}", "cannot read none.jsonl"),
         (["micro"], "selction: {}", "selction: no such setting"),
+        (["micro", "--dataset-revision", "main"], "{}", "micro has no revisions"),
+        # what the command line does not name is the file's
+        (["micro"], "split: dev", "dev"),
+        (["micro"], "seed: many", "seed: "),
     ],
 )
 def test_bad_input_is_told_in_one_line(tmp_path, words, config, told):

@@ -308,6 +308,19 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(in_rounds, lost):
     assert [line["step"] for line in folder.log() if "loss" in line] == [1, 2, 3, 4]
 
 
+def test_a_run_goes_on_with_less_memory(in_rounds):
+    chosen, folder = in_rounds
+    expected = parameters(folder, 4)
+    shutil.rmtree(folder.checkpoint(4))
+    run(folder.path, chosen.model_copy(update={"micro_batch": 1}))
+    learned = parameters(folder, 4)
+    assert max((learned[name] - expected[name]).abs().max().item() for name in expected) < 1e-5
+    shutil.rmtree(folder.checkpoint(4))
+    run(folder.path, chosen)
+    with pytest.raises(UserError, match="another recipe"):
+        run(folder.path, chosen.model_copy(update={"learning_rate": 1.0}))
+
+
 def test_a_run_that_was_stopped_while_drawing_ends_as_if_it_had_not_been(in_rounds):
     chosen, folder = in_rounds
     expected, drawn = parameters(folder, 4), folder.round(1)

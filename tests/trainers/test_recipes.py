@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from expo_bench.answers import Judge
 from expo_bench.cli import app
+from expo_bench.train_command import run_name
 from expo_bench.trainers import online
 from expo_bench.trainers.arguments import SERVER_VARIABLE, grpo_arguments, make_config
 from expo_bench.trainers.data import training_problems
@@ -115,6 +116,13 @@ def test_slurm_serves_from_the_first_node_and_trains_on_the_others(tmp_path, mon
 
 def planned(chosen, n_processes=1):
     return work(chosen, grpo_arguments(chosen, TrainingFolder("run"), n_processes), n_processes)
+
+
+def test_the_folder_of_a_run_does_not_depend_on_its_micro_batch():
+    names = [
+        run_name(Path("my.yaml"), recipe(**settings)) for settings in ({}, {"micro_batch": 2}, {"learning_rate": 1e-5})
+    ]
+    assert names[0] == names[1] != names[2]
 
 
 def test_work_by_hand():

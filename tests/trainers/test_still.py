@@ -163,6 +163,11 @@ def test_nothing_is_scored_where_nobody_asks(tmp_path, tokenizer, thoughts):
     assert 0 < left_out["longer than max_tokens"] == sum(1 for _ in thoughts.rows()) - len(rows)
 
 
+def test_the_revision_of_the_recipe_is_the_thoughts_own(tmp_path, tokenizer):
+    with pytest.raises(UserError, match="micro has no revisions"):
+        imitated(recipe(dataset_revision="main"), "micro", tokenizer, RunFolder(tmp_path), Silent())
+
+
 # explore --------------------------------------------------------------------------------------------------------------
 
 
