@@ -169,7 +169,8 @@ def test_no_pass_has_more_rows_than_micro_batch_and_the_chains_beside_them(tmp_p
         return score(self, model, ids, mask, kept, batch_size=batch_size, **more)
 
     monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", counted)
-    folder = run(tmp_path / "run", recipe(steps=1, micro_batch=2))
+    chosen = recipe(steps=1, micro_batch=2, prompts_per_step=4, expo={"per_problem": 3})
+    folder = run(tmp_path / "run", chosen)
     assert all(row.sum_logprob is not None for row in folder.rollouts() if row.text)
     assert max(rows) <= 4 and len(rows) > 4
 
