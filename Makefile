@@ -4,9 +4,8 @@ VENV ?= .venv
 PIP = $(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt
 OLDEST = .venv-oldest
 OLDEST_TORCH ?= torch==2.8.0
-OLDEST_TESTS = tests/engines tests/problems tests/trainers tests/thoughts tests/test_answers.py tests/test_cli_train.py \
-	tests/test_config.py tests/test_evaluation.py tests/test_frames.py tests/test_importing.py tests/test_likelihoods.py \
-	tests/test_metrics.py tests/test_reporting.py tests/test_stats.py tests/test_store.py
+OLDEST_TESTS = tests/engines tests/problems tests/trainers tests/thoughts tests/grading tests/commands tests/evaluation \
+	tests/importing tests/likelihood tests/reports tests/storage tests/test_config.py tests/test_frames.py tests/test_stats.py
 REAL_MODEL = .cache/SmolLM2-135M-Instruct
 
 .PHONY: setup demo test test-real test-faults test-oldest check audit bench render-notebooks browser clean

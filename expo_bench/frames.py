@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expo_bench import rows
-from expo_bench.answers import GRADER
 from expo_bench.errors import UserError
-from expo_bench.store import RunFolder
+from expo_bench.grading.judge import GRADER
+from expo_bench.storage.run_folder import RunFolder
 from expo_bench.trainers.folder import TrainingFolder
 
 if TYPE_CHECKING:

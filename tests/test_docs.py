@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from expo_bench.cli import app
+from expo_bench.commands.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -111,7 +111,7 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
         recipe = next(at for at, word in enumerate(words) if word.startswith("train/configs/"))
         _train(["train", *words[recipe:], "--dry-run"], workplace, monkeypatch)
     elif words[:2] == ["expo-bench", "study"]:
-        # a study of many runs is planned; tests/test_studies.py runs a small one
+        # a study of many runs is planned; tests/studies/test_study.py runs a small one
         _here([*words[1:], "--dry-run"], workplace, monkeypatch)
     elif words[0] == "expo-bench":
         # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one

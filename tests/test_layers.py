@@ -10,89 +10,48 @@ import pytest
 import expo_bench
 
 ROOT = Path(expo_bench.__file__).parent
-LAYERS = [
-    {"errors", "rows"},
-    {
-        "boxed",
-        "chains",
-        "config",
-        "environment",
-        "prompts",
-        "stats",
-        "row_files",
-        "store",
-        "comparisons",
-        "answers",
-        "equivalence",
-        "extraction",
-        "serving",
-        "token_arrays",
-        "workers",
-    },
-    {"problems", "engines"},
-    {"thoughts"},
-    {
-        "sampling",
-        "grading",
-        "metrics",
-        "problem_table",
-        "reporting",
-        "reports",
-        "drawing",
-        "explanations",
-        "candidates",
-        "likelihoods",
-        "two_property",
-        "compare",
-        "ledgers",
-    },
-    {"planning", "evaluation", "measuring", "probing", "costs", "importing", "foreign_samples", "lighteval_details"},
-    {"trainers"},
-    {
-        "studies",
-        "learning_curves",
-        "study_tables",
-        "study_report",
-        "study_ledger",
-        "study_stages",
-        "study_costs",
-        "frames",
-    },
-    {
-        "progress",
-        "options",
-        "dry_runs",
-        "cli",
-        "import_command",
-        "thoughts_command",
-        "likelihood_commands",
-        "train_command",
-        "study_command",
-        "compare_command",
-    },
+CONTRIBUTING = ROOT.parent / "CONTRIBUTING.md"
+# from the top floor down: a room may import those that stand after it
+ROOMS = [
+    "__main__",
+    "commands",
+    "costs",
+    "studies",
+    "frames",
+    "trainers",
+    "likelihood",
+    "evaluation",
+    "reports",
+    "thoughts",
+    "importing",
+    "ledger",
+    "problems",
+    "engines",
+    "grading",
+    "config",
+    "prompts",
+    "storage",
+    "stats",
+    "errors",
+    "rows",
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-# a layer's modules may use each other, but stages meet on disk only, and problems know no engine
-APART = [
-    {"sampling"},
-    {"grading"},
-    {"metrics", "problem_table"},
-    {"reporting", "reports"},
-    {"explanations"},
-    {"candidates"},
-    {"likelihoods"},
-    {"two_property"},
-    {"compare", "ledgers"},
-    {"problems"},
-    {"engines"},
-]
+# what stands below and may not be touched all the same
+NEVER = {
+    "likelihood": {"reports", "ledger", "problems"},
+    "evaluation": {"ledger", "importing"},
+    "reports": {"ledger", "problems", "importing", "config", "stats"},
+    "thoughts": {"ledger", "importing", "config"},
+    "ledger": {"problems", "engines", "config", "prompts"},
+    "problems": {"engines", "config", "prompts", "storage"},
+    "engines": {"grading", "config", "storage"},
+}
 
 
-def _modules() -> list[Path]:
-    return sorted(path for path in ROOT.rglob("*.py") if path.name != "__init__.py" or path.parent != ROOT)
+def _files() -> list[Path]:
+    return sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem != "__init__")
 
 
-def _part(path: Path) -> str:
+def _room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
@@ -108,22 +67,41 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", _modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_house_is_small_and_every_room_has_a_floor() -> None:
+    files = {path.stem for path in ROOT.glob("*.py")}
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert len(files) <= 10
+    assert len(folders) <= 15
+    assert (files | folders) - {"__init__", "assets"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", _files(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_downward(path: Path) -> None:
-    own = _part(path)
-    for used in _imports(path) - {own}:
-        assert LEVEL[used] <= LEVEL[own], f"{own} may not import {used}"
-        for group in APART:
-            others = {name for other in APART if other is not group for name in other}
-            if own in group and LEVEL[used] == LEVEL[own]:
-                assert used not in others, f"{own} and {used} meet on disk only"
+    own = _room(path)
+    allowed = set(ROOMS[ROOMS.index(own) :]) - NEVER.get(own, set())
+    assert _imports(path) <= allowed
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    for path in ROOT.rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+
+
+def test_contributing_shows_the_house_as_it_is() -> None:
+    page = CONTRIBUTING.read_text(encoding="utf-8")
+    tree = page.split("```text\n")[1].split("```")[0].splitlines()
+    shown = [line.split()[0] for line in tree if line[:1].isalpha() or line[:1] == "_"]
+    assert [name.rstrip("/").removesuffix(".py") for name in shown] == ROOMS
+    inside = {line.split()[0].rstrip("/") for line in tree if line.startswith("  ")}
+    nested = {path.name for path in ROOT.glob("*/*/") if path.is_dir() and path.name != "__pycache__"}
+    assert inside == nested - {path.name for path in ROOT.glob("assets/*/")}
 
 
 def test_only_one_module_imports_each_gate() -> None:
     # rows come from the hub in one place, and are handed to trainers in another
     allowed = {"math_verify": {"equivalence.py"}, "datasets": {"hub.py", "data.py"}}
     gates = {name: set() for name in allowed}
-    for path in _modules():
+    for path in _files():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -137,15 +115,15 @@ def test_only_one_module_imports_each_gate() -> None:
     ("module", "forbidden"),
     [
         ("expo_bench", "torch transformers vllm pandas datasets pydantic scipy"),
-        ("expo_bench.cli", "torch transformers vllm pandas datasets pydantic numpy math_verify matplotlib"),
+        ("expo_bench.commands.cli", "torch transformers vllm pandas datasets pydantic numpy math_verify matplotlib"),
         ("expo_bench.problems", "torch transformers vllm pandas datasets"),
         ("expo_bench.stats", "torch transformers vllm pandas"),
-        ("expo_bench.metrics", "torch transformers vllm pandas"),
-        ("expo_bench.reporting", "torch transformers vllm pandas"),
-        ("expo_bench.grading", "torch transformers vllm pandas"),
-        ("expo_bench.importing", "torch transformers vllm pandas datasets pyarrow"),
+        ("expo_bench.evaluation.metrics", "torch transformers vllm pandas"),
+        ("expo_bench.reports.reporting", "torch transformers vllm pandas"),
+        ("expo_bench.grading.stage", "torch transformers vllm pandas"),
+        ("expo_bench.importing.importing", "torch transformers vllm pandas datasets pyarrow"),
         ("expo_bench.frames", "torch transformers vllm pandas datasets pyarrow"),
-        ("expo_bench.measuring", "torch transformers vllm pandas datasets pyarrow"),
+        ("expo_bench.likelihood.pipeline", "torch transformers vllm pandas datasets pyarrow"),
     ],
 )
 def test_imports_stay_light(module: str, forbidden: str) -> None:

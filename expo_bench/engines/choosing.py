@@ -8,7 +8,7 @@ from typing import Any
 
 from expo_bench.engines.base import Generator
 from expo_bench.engines.loading import is_adapter
-from expo_bench.engines.vllm_adapters import is_better_merged
+from expo_bench.engines.vllm.adapters import is_better_merged
 from expo_bench.errors import UserError
 
 
@@ -21,7 +21,7 @@ def engine_name(engine: str, model: str) -> str:
     # vLLM takes longer to start than the micro model to finish; it reads no GGUF files
     if model == "micro" or model.endswith(".gguf"):
         return "transformers"
-    from expo_bench.engines import vllm
+    from expo_bench.engines.vllm import engine as vllm
 
     if not vllm.usable() or (is_adapter(model) and is_better_merged(model)):
         return "transformers"
@@ -49,7 +49,7 @@ def open_engine(
     if name == "server":
         if replicas is not None:
             raise UserError("--replicas runs engines of its own: give a server's further endpoints in MODEL instead")
-        from expo_bench.engines.server import ServerEngine
+        from expo_bench.engines.server.engine import ServerEngine
 
         url, _, served = model.partition("#")
         if not url or not served or "://" in served:
@@ -72,7 +72,7 @@ def open_engine(
         "options": options,
     }
     if replicas is not None:
-        from expo_bench.engines.replicas import ReplicaEngine
+        from expo_bench.engines.replicas.engine import ReplicaEngine
 
         # a replica's working directory is not this one
         there = str(Path(model).resolve()) if Path(model).exists() else model
@@ -84,10 +84,10 @@ def open_engine(
 
 def _load(name: str, model: str, common: Mapping[str, Any]) -> Generator:
     if name == "vllm":
-        from expo_bench.engines.vllm import VllmEngine
+        from expo_bench.engines.vllm.engine import VllmEngine
 
         return VllmEngine(model, **common)
-    from expo_bench.engines.transformers import TransformersEngine
+    from expo_bench.engines.transformers.engine import TransformersEngine
 
     return TransformersEngine(model, **common)
 

@@ -11,7 +11,7 @@ https://huggingface.co/datasets/HuggingFaceH4/MATH-500. MIT licence. A row has a
      "unique_id": "test/algebra/1.json"}
 """
 
-from expo_bench.boxed import last_boxed
+from expo_bench.grading.boxed import last_boxed
 from expo_bench.problems import fields
 from expo_bench.problems.base import Benchmark, Entry, HubDataset, Row
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from expo_bench.rows import Grade, Problem, Sample
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 
 MOST_PROBLEMS = 60
 MOST_SAMPLES = 240

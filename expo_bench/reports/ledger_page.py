@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from expo_bench.reports.ledger_figures import draw_ledger
+from expo_bench.reports.figures.ledger_figures import draw_ledger
+from expo_bench.reports.figures.svg import standalone
 from expo_bench.reports.ledger_views import controls_table, likelihood_table, sentences
 from expo_bench.reports.pages import figure, flatten, render
-from expo_bench.reports.svg import standalone
 from expo_bench.reports.tables import Cell, Row, Table
-from expo_bench.row_files import write_atomically
+from expo_bench.storage.row_files import write_atomically
 
 Numbers = Mapping[str, Any]
 

@@ -9,7 +9,7 @@ from expo_bench.reports.run_views import RunView, date_text, describe, model_nam
 from expo_bench.reports.tables import MISSING, Cell, MetricTable, Row, Subset, Table, read_subset
 from expo_bench.reports.text import short
 from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Manifest, Problem, Source
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 
 SOURCE_WORDS: dict[Source, str] = {
     "expert": "expert",

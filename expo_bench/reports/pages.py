@@ -9,13 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from expo_bench.reports.svg import palette_css
+from expo_bench.reports.figures.svg import palette_css
 from expo_bench.reports.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from expo_bench.reports.canvas import Drawing
+    from expo_bench.reports.figures.canvas import Drawing
 
 
 def render(template: str, context: Mapping[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from expo_bench.reports.figures.svg import N_SERIES
 from expo_bench.reports.run_views import RunView, facts, samples_per_problem
-from expo_bench.reports.svg import N_SERIES
 from expo_bench.reports.tables import ALL, Cell, Row, Subset, Table, heading, metric_cell, outline, spread_ks
 from expo_bench.rows import STATUSES
 

@@ -11,7 +11,7 @@ from expo_bench.reports.pages import flatten
 from expo_bench.reports.tables import MISSING, MetricTable, Subset
 from expo_bench.reports.text import short
 from expo_bench.rows import Manifest
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 
 LABEL_LIMIT = 60
 

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from expo_bench.answers import GRADER
+from expo_bench.grading.judge import GRADER
 from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, read_chains
 from expo_bench.reports.text import Excerpt, excerpt, short
 from expo_bench.rows import Grade, Problem, Sample, Source
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 
 MOST_PROBLEMS, MOST_ARMS = 4, 6
 _CHAIN_LIMIT, _CHAIN_TAIL = 1600, 700

@@ -7,8 +7,8 @@ from typing import Any
 from expo_bench.reports.pages import flatten, render
 from expo_bench.reports.tables import Cell, Row, Table
 from expo_bench.reports.text import excerpt, short
-from expo_bench.row_files import write_atomically
 from expo_bench.rows import Thought
+from expo_bench.storage.row_files import write_atomically
 from expo_bench.thoughts.dataset import ThoughtFolder
 from expo_bench.thoughts.format import reflections, split
 

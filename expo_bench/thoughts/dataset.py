@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError
-from expo_bench.row_files import encode, read_rows, write_atomically
 from expo_bench.rows import Thought
+from expo_bench.storage.row_files import encode, read_rows, write_atomically
 
 SCHEMA_VERSION = 1
 

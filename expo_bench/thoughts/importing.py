@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from expo_bench.answers import Attempt, Judge
 from expo_bench.errors import UserError
+from expo_bench.grading.judge import Attempt, Judge
 from expo_bench.problems import fields
 from expo_bench.problems.base import BadRow
 from expo_bench.rows import Problem, Thought

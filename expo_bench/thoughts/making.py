@@ -7,10 +7,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from expo_bench.answers import Judge
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids
 from expo_bench.errors import UserError
+from expo_bench.grading.judge import Judge
 from expo_bench.problems import load
 from expo_bench.rows import Problem, Thought
 from expo_bench.thoughts.cleaning import Cleaning, fault

@@ -13,12 +13,12 @@ from transformers import TrainerCallback
 
 from expo_bench.config import load_config
 from expo_bench.errors import UserError
-from expo_bench.evaluation import evaluate
-from expo_bench.planning import Progress, plan
-from expo_bench.row_files import append_line, write_atomically
+from expo_bench.evaluation.pipeline import evaluate
+from expo_bench.evaluation.planning import Progress, plan
+from expo_bench.storage.row_files import append_line, write_atomically
 from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.trainers.online.recording import Recorder
 from expo_bench.trainers.recipe import Evaluation, Recipe
-from expo_bench.trainers.recording import Recorder
 
 
 class Records(TrainerCallback):  # type: ignore[misc]

@@ -9,8 +9,8 @@ from typing import Any
 from expo_bench.errors import UserError
 from expo_bench.problems import Loaded, load, select
 from expo_bench.prompts import Prompt
-from expo_bench.row_files import writing
 from expo_bench.rows import Problem
+from expo_bench.storage.row_files import writing
 from expo_bench.trainers.recipe import Recipe
 
 

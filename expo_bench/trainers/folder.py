@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from expo_bench.errors import UserError
-from expo_bench.row_files import encode, read_rows, write_atomically
 from expo_bench.rows import Rollout
-from expo_bench.store import RunFolder
+from expo_bench.storage.row_files import encode, read_rows, write_atomically
+from expo_bench.storage.run_folder import RunFolder
 
 
 class TrainingFolder:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from expo_bench.answers import Attempt, Judge, Verdict
+from expo_bench.grading.judge import Attempt, Judge, Verdict
 from expo_bench.rows import Grade, Problem
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from expo_bench.engines.memory import is_out_of_memory
-from expo_bench.row_files import writing
+from expo_bench.storage.row_files import writing
 
 
 class SavesCheckpoints:

@@ -12,17 +12,17 @@ from typing import Any
 
 import yaml
 
-from expo_bench import environment
 from expo_bench.config import load_settings
 from expo_bench.errors import UserError
-from expo_bench.planning import Progress
+from expo_bench.evaluation.planning import Progress
 from expo_bench.prompts import explain_prompt, solve_prompt
-from expo_bench.row_files import write_atomically
+from expo_bench.storage import environment
+from expo_bench.storage.row_files import write_atomically
 from expo_bench.trainers.data import training_problems
 from expo_bench.trainers.folder import TrainingFolder
-from expo_bench.trainers.imitating import check_thoughts
 from expo_bench.trainers.ledger import generated_tokens, zero_reward
 from expo_bench.trainers.recipe import ONLINE, Recipe
+from expo_bench.trainers.rounds.imitating import check_thoughts
 
 
 def load_recipe(file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -92,12 +92,12 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
         if refusal[0]:
             raise refusal[0]
         if recipe.method in ONLINE:
-            from expo_bench.trainers.online import train_online
+            from expo_bench.trainers.online.online import train_online
 
             if max(folder.checkpoints(), default=0) < recipe.steps:
                 train_online(recipe, loaded.problems, folder, progress)
         else:
-            from expo_bench.trainers.offline import train_offline
+            from expo_bench.trainers.rounds.offline import train_offline
 
             train_offline(recipe, loaded.problems, folder, progress)
         state.wait_for_everyone()
@@ -141,7 +141,7 @@ def _online_record(folder: TrainingFolder) -> dict[str, Any]:
 
 
 def _rounds_record(folder: TrainingFolder) -> dict[str, Any]:
-    from expo_bench.trainers.offline import records
+    from expo_bench.trainers.rounds.offline import records
 
     rounds = records(folder)
     generated: Counter[str] = Counter()

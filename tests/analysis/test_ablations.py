@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from analysis import ablations
-from expo_bench.studies import load_study, runs
-from tests.ledger_runs import write_run
+from expo_bench.studies.study import load_study, runs
+from tests.ledger.ledger_runs import write_run
 
 SHARED = {"model": "micro", "benchmark": "micro", "steps": 2, "num_generations": 2}
 # a string a problem, a letter a sample

@@ -11,7 +11,7 @@ import pytest
 
 from analysis import learning_curves, training_likelihood
 from expo_bench import Rollout, TrainingFolder
-from expo_bench.row_files import encode
+from expo_bench.storage.row_files import encode
 
 
 def point(arm: str, step: int, metric: str, *per_seed: float, level: int | None = None) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import expo_bench
 from analysis import likelihood, sharpening, tempered
 from expo_bench import RunFolder, UserError
-from expo_bench.cli import app
+from expo_bench.commands.cli import app
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.json
 
-from expo_bench.compare import Request, compare, write
-from expo_bench.row_files import write_atomically
-from expo_bench.store import RunFolder
+from expo_bench.ledger.compare import Request, compare, write
+from expo_bench.storage.row_files import write_atomically
+from expo_bench.storage.run_folder import RunFolder
 from tests.benchmarks.figures import Figure, against, ratios
 from tests.synthetic_runs import GRADER, make_run
 

@@ -13,7 +13,7 @@ from typing import Any
 from expo_bench import problems
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.rendering import prompt_ids
-from expo_bench.engines.transformers import TransformersEngine
+from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.prompts import BOXED
 from tests.benchmarks.figures import Figure, against, ratios
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from math_verify import parse, verify
 
-from expo_bench.answers import Attempt, Judge
+from expo_bench.grading.judge import Attempt, Judge
 from tests.benchmarks.figures import Figure, against, ratios
 
 ROUNDS, ANSWERS = 5, 300

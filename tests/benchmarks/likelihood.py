@@ -17,12 +17,12 @@ from typing import Any
 from expo_bench import problems
 from expo_bench.engines.base import Continuation, ScoreRequest
 from expo_bench.engines.rendering import prompt_ids
-from expo_bench.engines.transformers import TransformersEngine
-from expo_bench.likelihoods import likelihoods
+from expo_bench.engines.transformers.engine import TransformersEngine
+from expo_bench.likelihood.scoring import likelihoods
 from expo_bench.prompts import BOXED, Message
-from expo_bench.row_files import Appender
 from expo_bench.rows import Candidate, Problem
-from expo_bench.store import RunFolder
+from expo_bench.storage.row_files import Appender
+from expo_bench.storage.run_folder import RunFolder
 from tests.benchmarks.figures import Figure, against, ratios
 from tests.benchmarks.generation import MODEL, benchmark
 

@@ -11,8 +11,8 @@ import tracemalloc
 import numpy as np
 from scipy.stats import bootstrap
 
-from expo_bench.metrics import summarise
-from expo_bench.problem_table import ProblemTable
+from expo_bench.evaluation.metrics import summarise
+from expo_bench.evaluation.problem_table import ProblemTable
 from expo_bench.rows import Metric
 from tests.benchmarks.figures import Figure, against, ratios
 

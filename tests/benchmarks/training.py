@@ -15,14 +15,14 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from expo_bench.answers import Judge
+from expo_bench.grading.judge import Judge
 from expo_bench.prompts import BOXED
-from expo_bench.trainers import online
 from expo_bench.trainers.arguments import grpo_arguments
 from expo_bench.trainers.callbacks import Records
 from expo_bench.trainers.data import order, prompt_rows, training_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
+from expo_bench.trainers.online import online
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rewards import GoldAnswerReward
 from tests.benchmarks.figures import Figure, against, ratios

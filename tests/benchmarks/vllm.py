@@ -16,7 +16,7 @@ from typing import Any
 
 from expo_bench.engines.base import SamplingParams
 from expo_bench.engines.rendering import prompt_ids
-from expo_bench.engines.vllm import VllmEngine, usable
+from expo_bench.engines.vllm.engine import VllmEngine, usable
 from tests.benchmarks.figures import Figure, against, ratios
 from tests.benchmarks.generation import MAX_TOKENS, MODEL, SAMPLES, requests
 

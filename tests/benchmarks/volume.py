@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from expo_bench.config import EvalConfig
-from expo_bench.row_files import Appender, packed, write_atomically
 from expo_bench.rows import Problem, Sample
-from expo_bench.store import RunFolder
+from expo_bench.storage.row_files import Appender, packed, write_atomically
+from expo_bench.storage.run_folder import RunFolder
 from tests.benchmarks.figures import Figure
 
 SAMPLES = 200
@@ -84,10 +84,10 @@ def config(data: Path) -> EvalConfig:
 
 def begin(run: RunFolder, n_problems: int) -> None:
     """Write what a run has before its first sample; its model is never loaded, since no sample is missing later."""
+    from expo_bench.commands.progress import TerminalProgress
     from expo_bench.engines.choosing import open_engine
-    from expo_bench.planning import begin as write_manifest
-    from expo_bench.planning import plan, save_plan
-    from expo_bench.progress import TerminalProgress
+    from expo_bench.evaluation.planning import begin as write_manifest
+    from expo_bench.evaluation.planning import plan, save_plan
 
     data = run.path.parent / "volume.jsonl"
     rows = problems(n_problems)
@@ -115,9 +115,11 @@ def append(run: RunFolder) -> dict[str, float]:
 
 def stage(name: str, run: RunFolder) -> None:
     """Carry out one stage and print what it tells of itself."""
-    from expo_bench import grading, metrics, reporting
-    from expo_bench.answers import GRADER
-    from expo_bench.planning import plan
+    from expo_bench import reporting
+    from expo_bench.evaluation import metrics
+    from expo_bench.evaluation.planning import plan
+    from expo_bench.grading import stage as grading
+    from expo_bench.grading.judge import GRADER
 
     told: dict[str, float] = {}
     if name == "append":

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from expo_bench.compare import Request, compare
-from expo_bench.learning_curves import Point
-from expo_bench.reporting import report
+from expo_bench.ledger.compare import Request, compare
 from expo_bench.reports.ledger_page import ledger_page
-from expo_bench.study_report import study_report
+from expo_bench.reports.reporting import report
+from expo_bench.studies.learning_curves import Point
+from expo_bench.studies.report import study_report
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 

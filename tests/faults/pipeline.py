@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from expo_bench.answers import GRADER
-from expo_bench.store import RunFolder
-from expo_bench.token_arrays import read_parts
+from expo_bench.grading.judge import GRADER
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.token_arrays import read_parts
 from tests.faults import processes
 
 EVAL = [

@@ -17,10 +17,10 @@ _context.set_forkserver_preload(
         "torch",
         "transformers",
         "trl",
-        "expo_bench.engines.transformers",
-        "expo_bench.reporting",
-        "expo_bench.trainers.learning",
-        "expo_bench.trainers.online",
+        "expo_bench.engines.transformers.engine",
+        "expo_bench.reports.reporting",
+        "expo_bench.trainers.rounds.learning",
+        "expo_bench.trainers.online.online",
     ]
 )
 
@@ -86,7 +86,7 @@ def _command(folder: Path, words: list[str], texts: tuple[Path, Path], fault: Ca
         os.dup2(os.open(text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     import torch
 
-    from expo_bench.cli import main
+    from expo_bench.commands.cli import main
 
     torch.set_num_threads(1)
     sys.argv = ["expo-bench", *words]
@@ -107,7 +107,7 @@ class KillAtWrite:
     folder: Path | None = None
 
     def __call__(self) -> None:
-        from expo_bench.row_files import Appender
+        from expo_bench.storage.row_files import Appender
 
         rows = sys.modules[Appender.__module__]
         left = self.number
@@ -170,7 +170,7 @@ def clock_backwards() -> None:
     import datetime
     import time
 
-    from expo_bench import planning
+    from expo_bench.evaluation import planning
     from expo_bench.reports import run_views
 
     lost = 0

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from expo_bench.errors import UserError
-from expo_bench.row_files import Appender, encode, write_atomically
-from expo_bench.store import RunFolder
+from expo_bench.storage.row_files import Appender, encode, write_atomically
+from expo_bench.storage.run_folder import RunFolder
 from tests import fakes
 from tests.faults import pipeline, processes
 from tests.faults import test_train_kills as trained

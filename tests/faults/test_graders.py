@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from expo_bench.serving import Limits
-from expo_bench.workers import Pool
+from expo_bench.grading.serving import Limits
+from expo_bench.grading.workers import Pool
 from tests.faults.table import Faults
 
 pytestmark = pytest.mark.fault
@@ -17,7 +17,7 @@ TRIALS = 10
 
 @pytest.mark.parametrize("function", FAULTS)
 def test_a_worker_that_misbehaves(monkeypatch: pytest.MonkeyPatch, faults: Faults, function: str) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "grading"))
     pool = Pool("misbehaving_worker", workers=2, limits=Limits(cpu_seconds=0.5, wall_seconds=2, memory_mb=1024))
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     try:

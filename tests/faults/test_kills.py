@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 from tests import test_evaluation
 from tests.faults import pipeline, processes
 from tests.faults.table import Faults
@@ -68,7 +68,7 @@ def test_killed_while_it_trains(tmp_path: Path, faults: Faults) -> None:
 def test_interrupted_twice(tmp_path: Path, faults: Faults) -> None:
     pipeline.write_problems(tmp_path, 40)
     words = [*pipeline.EVAL, "n=8", "max_tokens=48"]
-    command = [sys.executable, "-m", "expo_bench.cli", *words]
+    command = [sys.executable, "-m", "expo_bench", *words]
     gaps = (0.0, 0.02, 0.1, 0.3)
     message = ""
     for gap in gaps:
@@ -108,7 +108,7 @@ def test_the_clock_runs_backwards(tmp_path: Path, faults: Faults) -> None:
 def test_two_processes_on_one_folder(tmp_path: Path, faults: Faults) -> None:
     pipeline.write_problems(tmp_path, 40)
     words = [*pipeline.EVAL, "n=8"]
-    command = [sys.executable, "-m", "expo_bench.cli", *words]
+    command = [sys.executable, "-m", "expo_bench", *words]
     messages = []
     for _ in range(5):
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as first:

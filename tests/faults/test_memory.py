@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import expo_bench
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 from tests.faults import pipeline, processes
 from tests.faults.table import Faults
 

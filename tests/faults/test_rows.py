@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from expo_bench.answers import GRADER
+from expo_bench.grading.judge import GRADER
 from expo_bench.trainers.folder import TrainingFolder
 from tests.faults import pipeline, processes
 from tests.faults import test_train_kills as trained

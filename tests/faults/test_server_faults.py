@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from expo_bench.answers import GRADER
-from expo_bench.store import RunFolder
-from tests.engines.fake_server import FakeServer, Plan
+from expo_bench.grading.judge import GRADER
+from expo_bench.storage.run_folder import RunFolder
+from tests.engines.server.fake_server import FakeServer, Plan
 from tests.faults import pipeline, processes
 from tests.faults.table import Faults
 
@@ -54,7 +54,7 @@ def _words(server: FakeServer, **options: Any) -> list[str]:
 
 
 def _short_pauses() -> None:
-    from expo_bench.engines import backoff
+    from expo_bench.engines.server import backoff
 
     backoff.FIRST_SECONDS = 0.01
 

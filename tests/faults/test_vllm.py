@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 from tests.faults.table import Faults
 
 pytestmark = pytest.mark.fault

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from expo_bench.boxed import last_boxed
+from expo_bench.grading.boxed import last_boxed
 from expo_bench.problems import load
 from expo_bench.problems.omni_math import REPAIRED
 

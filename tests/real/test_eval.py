@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from expo_bench.store import RunFolder
+from expo_bench.storage.run_folder import RunFolder
 
 MODEL = Path(os.environ.get("EXPO_BENCH_REAL_MODEL", ".cache/SmolLM2-135M-Instruct")).resolve()
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from expo_bench.answers import Attempt, Judge
+from expo_bench.grading.judge import Attempt, Judge
 from expo_bench.problems import load
 
 pytestmark = [

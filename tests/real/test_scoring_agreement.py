@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
-from expo_bench.engines.transformers import TransformersEngine
-from expo_bench.engines.vllm import VllmEngine
+from expo_bench.engines.transformers.engine import TransformersEngine
+from expo_bench.engines.vllm.engine import VllmEngine
 
 pytestmark = [
     pytest.mark.real,

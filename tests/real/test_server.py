@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from expo_bench.engines.base import Continuation, Request, SamplingParams, ScoreRequest
-from expo_bench.engines.server import ServerEngine
-from expo_bench.engines.transformers import TransformersEngine
+from expo_bench.engines.server.engine import ServerEngine
+from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.errors import UserError
 from tests.real.conftest import question
 from tests.real.test_scoring_agreement import requests_of

@@ -6,7 +6,7 @@ import pytest
 
 from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.engines.rendering import prompt_ids
-from expo_bench.engines.vllm import VllmEngine
+from expo_bench.engines.vllm.engine import VllmEngine
 from tests.real.conftest import question
 
 pytestmark = pytest.mark.real

@@ -7,8 +7,8 @@ import pytest
 
 from expo_bench.engines.base import Continuation, SamplingParams, Scored, Scorer, ScoreRequest
 from expo_bench.engines.choosing import engine_name
-from expo_bench.engines.transformers import TransformersEngine
-from expo_bench.engines.vllm import VllmEngine
+from expo_bench.engines.transformers.engine import TransformersEngine
+from expo_bench.engines.vllm.engine import VllmEngine
 from tests.real.conftest import QUESTIONS, question
 
 pytestmark = pytest.mark.real

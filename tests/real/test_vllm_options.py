@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from expo_bench.engines.base import Completion, Continuation, SamplingParams, ScoreRequest
-from expo_bench.engines.transformers import TransformersEngine
-from expo_bench.engines.vllm import VllmEngine
+from expo_bench.engines.transformers.engine import TransformersEngine
+from expo_bench.engines.vllm.engine import VllmEngine
 from expo_bench.errors import UserError
 from tests.real.conftest import QUESTIONS, question
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from expo_bench.row_files import Appender, write_atomically
+from expo_bench.likelihood.two_property import compute
 from expo_bench.rows import Candidate, Likelihood, Manifest, Problem, Source
-from expo_bench.store import RunFolder
-from expo_bench.token_arrays import TokenArrays, write_part
-from expo_bench.two_property import compute
+from expo_bench.storage.row_files import Appender, write_atomically
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.token_arrays import TokenArrays, write_part
 
 PER_PROBLEM: tuple[tuple[Source, str], ...] = (
     ("expert", "expert-0"),

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from expo_bench.errors import UserError
-from expo_bench.reporting import likelihood_figures, report
-from expo_bench.reports.heat import STEPS, decoded, read_heat, step_labels, step_of
-from expo_bench.reports.likelihood_figures import FLOOR, place
+from expo_bench.likelihood.two_property import compute
+from expo_bench.reports.figures.heat import STEPS, decoded, read_heat, step_labels, step_of
+from expo_bench.reports.figures.likelihood_figures import FLOOR, place
 from expo_bench.reports.likelihood_views import number, ordered, read_chains
-from expo_bench.store import RunFolder
-from expo_bench.two_property import compute
+from expo_bench.reports.reporting import likelihood_figures, report
+from expo_bench.storage.run_folder import RunFolder
 from tests.reports.chain_runs import MEANS, byte_tokenizer, make_chains_run
+from tests.reports.test_reporting import Page
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
-from tests.test_reporting import Page
 
 FIGURES = ("likelihood_by_source", "two_properties", "drift")
 POLICIES = ("base", "out/checkpoint-100", "out/checkpoint-20")

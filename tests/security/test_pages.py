@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from expo_bench.compare import Request, compare
-from expo_bench.reporting import report
+from expo_bench.ledger.compare import Request, compare
 from expo_bench.reports.ledger_page import ledger_page
+from expo_bench.reports.reporting import report
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, make_run
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from expo_bench.config import EvalConfig
 from expo_bench.errors import UserError
-from expo_bench.grading import grade
-from expo_bench.planning import _run_name
-from expo_bench.store import RunFolder
-from expo_bench.studies import Study, runs
+from expo_bench.evaluation.planning import _run_name
+from expo_bench.grading.stage import grade
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.studies.study import Study, runs
 from tests.faults.pipeline import write_problems
 
 HOSTILE = (
@@ -80,7 +80,7 @@ def test_files_that_try_to_leave_write_nothing_outside(tmp_path: Path) -> None:
     ]
     (tmp_path / "chains.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     before = {path for path in tmp_path.parent.rglob("*") if "out" not in path.parts}
-    command = [sys.executable, "-m", "expo_bench.cli"]
+    command = [sys.executable, "-m", "expo_bench"]
     words = [
         "candidates",
         "-m",

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from expo_bench.config import load_config
-from expo_bench.engines.server import ServerEngine
+from expo_bench.engines.server.engine import ServerEngine
 from expo_bench.errors import UserError
-from tests.engines.fake_server import FakeServer, Plan
+from tests.engines.server.fake_server import FakeServer, Plan
 from tests.faults.pipeline import write_problems
 
 pytestmark = pytest.mark.fault

@@ -3,14 +3,14 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from expo_bench.answers import Judge, extract
-from expo_bench.cli import app
+from expo_bench.commands.cli import app
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
+from expo_bench.grading.judge import Judge, extract
 from expo_bench.problems import load
 from expo_bench.prompts import BOXED
-from expo_bench.row_files import write_atomically
+from expo_bench.storage.row_files import write_atomically
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.format import join, split
 from expo_bench.thoughts.importing import read_thoughts, right_thoughts

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import expo_bench
-from expo_bench.boxed import last_boxed
+from expo_bench.grading.boxed import last_boxed
 from expo_bench.problems import micro
 from expo_bench.prompts import BOXED, PLAIN, QWEN_BOXED, SELF_EXPLAIN
 

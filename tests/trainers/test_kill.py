@@ -29,7 +29,7 @@ save_every: 2
 
 
 def start(recipe, out):
-    command = [sys.executable, "-m", "expo_bench.cli", "train", str(recipe), "-o", str(out)]
+    command = [sys.executable, "-m", "expo_bench", "train", str(recipe), "-o", str(out)]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

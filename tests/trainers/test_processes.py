@@ -11,13 +11,13 @@ import yaml
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from expo_bench.cli import app
+from expo_bench.commands.cli import app
 from expo_bench.trainers.folder import TrainingFolder
 
 # on a machine without a GPU, --multi_gpu means two processes on the CPU, where --cpu would mean one
 LAUNCH = [
     str(Path(sys.executable).with_name("accelerate")), "launch", "--multi_gpu", "--num_processes", "2",
-    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "expo_bench.cli",
+    "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "expo_bench",
 ]  # fmt: skip
 RECIPE = {
     "method": "expo_grpo", "model": "micro", "benchmark": "micro", "levels": [2], "limit": 40, "steps": 4,

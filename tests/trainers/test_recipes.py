@@ -11,15 +11,15 @@ import pytest
 from accelerate.commands.config.config_args import ClusterConfig, load_config_from_file
 from typer.testing import CliRunner
 
-from expo_bench.answers import Judge
-from expo_bench.cli import app
-from expo_bench.train_command import run_name
-from expo_bench.trainers import online
+from expo_bench.commands.cli import app
+from expo_bench.commands.train import run_name
+from expo_bench.costs.estimate import Work, memory, model_size, sharded, work
+from expo_bench.grading.judge import Judge
 from expo_bench.trainers.arguments import SERVER_VARIABLE, grpo_arguments, make_config
 from expo_bench.trainers.data import training_problems
-from expo_bench.trainers.estimate import Work, memory, model_size, sharded, work
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
+from expo_bench.trainers.online import online
 from expo_bench.trainers.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,7 @@ def test_slurm_serves_from_the_first_node_and_trains_on_the_others(tmp_path, mon
     server, training = sorted(found.stdout.splitlines(), reverse=True)
     assert server.startswith("trl vllm-serve --model Qwen/Qwen2.5-7B-Instruct --data_parallel_size 8 ")
     assert "--num_machines 2 --num_processes 16 --machine_rank 0 --main_process_ip n2 " in training
-    end = "-m expo_bench.cli train train/configs/several-nodes.yaml steps=2 -o a folder server=http://n1:8000"
+    end = "-m expo_bench train train/configs/several-nodes.yaml steps=2 -o a folder server=http://n1:8000"
     assert training.endswith(end)
 
 

@@ -1,0 +1,5 @@
+"""`python -m expo_bench`: how accelerate and torchrun start the command line."""
+
+from expo_bench.commands.cli import main
+
+main()

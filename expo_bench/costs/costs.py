@@ -1,0 +1,206 @@
+"""What a run will take before it is begun: tokens, disk and, from a short measured probe, time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from expo_bench.config import CandidatesConfig, EvalConfig
+from expo_bench.costs.probing import AT_ONCE, OWN, ROW_BYTES, Drawn, Scored, Stage, probe, probe_scoring, stages
+from expo_bench.engines.loading import find_model, load_tokenizer
+from expo_bench.engines.rendering import chain_ids, problem_ids
+from expo_bench.errors import UserError
+from expo_bench.evaluation.planning import Plan, Progress
+from expo_bench.likelihood.pipeline import Policy
+from expo_bench.likelihood.scoring import missing_likelihoods
+from expo_bench.rows import Candidate
+from expo_bench.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_TOKEN = 11
+"""Bytes of a token in a sample's row: its id in digits, a comma and its text. Seen: 5.6 to 7.9."""
+GRADE_BYTES = 200
+"""Bytes of a grade's row. Seen: 172."""
+_LIKELIHOOD, _SCORED = 650, 13
+"""Bytes of a likelihood's row, and of a token in its arrays. Seen: 609, and 12.6."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What a stage takes; None where it is not known, or there is nothing of the kind."""
+
+    stage: str
+    count: int | None = None
+    """Completions to draw, chains to score, rows to write."""
+    prompt_tokens: int | None = None
+    """Those of each problem's prompt once, as the engines compute them; beside a probe, where the tokenizer is here."""
+    most_tokens: int | None = None
+    tokens: int | None = None
+    """Of chains that are there; of completions, expected from the probe."""
+    disk: int | None = None
+    """Bytes of the stage's rows; without a probe, at most."""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What a run takes, and how that was found."""
+
+    costs: list[Cost]
+    notes: list[str]
+
+
+def run_costs(planned: Plan, seconds: float | None, progress: Progress) -> Estimate:
+    """Return what is left to take of an evaluation, or of a run of candidates.
+
+    Args:
+        planned: the run; nothing is written into its folder.
+        seconds: how long the probe of a stage may take, about; None: no probe.
+        progress: is told of the probe.
+
+    Raises:
+        UserError: the probe's engine cannot be used, or draws nothing but errors.
+    """
+    listed = stages(planned)
+    at_once = AT_ONCE * (planned.config.replicas or 1)
+    loading, drawn = (None, {}) if seconds is None else probe(planned, seconds, progress, at_once, refilled=True)
+    # a plan without a probe stays quick: reading a tokenizer takes the libraries that read models
+    wanted = loading is not None and planned.engine != "server"
+    tokenizer = _with_template(planned.config) if wanted else None
+    costs = [] if loading is None else [Cost(stage="loading the model", seconds=loading)]
+    for stage in listed:
+        prompts = None if tokenizer is None else _prompt_tokens(stage, tokenizer, planned.config)
+        costs.append(draw_cost(stage.name, stage.count, stage.most, drawn.get(stage.name), prompts))
+    return Estimate(costs=costs + _row_costs(planned, listed, costs), notes=[drawn[name].note(name) for name in drawn])
+
+
+def _with_template(config: EvalConfig) -> Any:
+    tokenizer = local_tokenizer(config.model, config.revision)
+    if tokenizer is not None and config.chat_template is not None:
+        try:
+            tokenizer.chat_template = config.chat_template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"chat template {config.chat_template} cannot be read: {error}") from error
+    return tokenizer
+
+
+def draw_cost(stage: str, count: int, most: int, drawn: Drawn | None, prompt_tokens: int | None = None) -> Cost:
+    """Return what it takes to draw so many completions of at most so many tokens, by what a probe has seen."""
+    cost = Cost(stage=stage, count=count, prompt_tokens=prompt_tokens, most_tokens=count * most)
+    if drawn is None:
+        return replace(cost, disk=count * ROW_BYTES + count * most * _TOKEN)
+    tokens = count * drawn.length
+    return replace(cost, tokens=round(tokens), disk=drawn.disk_for(count, tokens), seconds=drawn.seconds_for(tokens))
+
+
+def _row_costs(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) -> list[Cost]:
+    """Return the rows that are written beside those that are drawn; their time is not reckoned."""
+    own = sum(stage.count for stage in listed if stage.name == OWN)
+    found = [Cost(stage="grades", count=own, disk=own * GRADE_BYTES)] if own else []
+    if isinstance(planned.config, CandidatesConfig) and listed:
+        chains = [problem.solution for problem in planned.problems if problem.solution]
+        experts = chains if "expert" in planned.config.sources else []
+        # what was drawn stands there a second time
+        disk = sum(cost.disk or 0 for cost in costs) + sum(ROW_BYTES + len(chain.encode()) for chain in experts)
+        found.append(Cost(stage="candidates", count=sum(stage.count for stage in listed) + len(experts), disk=disk))
+    return found
+
+
+def likelihood_costs(run: RunFolder, policies: Sequence[Policy], seconds: float | None, progress: Progress) -> Estimate:
+    """Return what is left to take of scoring a run's candidates; as `run_costs`.
+
+    Raises:
+        UserError: the folder holds no candidates, or a probe's engine cannot be used.
+    """
+    if run.read_manifest().status != "finished":
+        raise UserError(f"the candidates of {run.path} are not all there; give its expo-bench candidates command again")
+    costs, notes = [], []
+    for policy in policies:
+        lacking = missing_likelihoods(run, policy.name)
+        loading, scored = None, None
+        if lacking and seconds is not None:
+            loading, scored = probe_scoring(run, policy, lacking, seconds, progress)
+            costs.append(Cost(stage=f"loading {policy.name}", seconds=loading))
+            notes.append(f"{policy.name}: {scored.tokens / scored.seconds:,.0f} tokens/s, {scored.chains} chains")
+        costs.append(_scoring_cost(policy, lacking, scored))
+    return Estimate(costs=costs, notes=notes)
+
+
+def _scoring_cost(policy: Policy, lacking: Sequence[Candidate], scored: Scored | None) -> Cost:
+    tokens = _chain_tokens(policy, lacking)
+    if tokens is None and scored is not None:
+        tokens = round(len(lacking) * scored.tokens / scored.chains)
+    disk, seconds = None, None
+    if tokens is not None and scored is not None:
+        disk, seconds = round(tokens * scored.disk / scored.tokens), tokens * scored.seconds / scored.tokens
+    elif tokens is not None:
+        disk = len(lacking) * _LIKELIHOOD + tokens * _SCORED
+    return Cost(stage=f"scoring under {policy.name}", count=len(lacking), tokens=tokens, disk=disk, seconds=seconds)
+
+
+def _chain_tokens(policy: Policy, lacking: Sequence[Candidate]) -> int | None:
+    """Return the tokens of the chains; None where the policy's tokenizer is not at hand."""
+    tokenizer = None if "://" in policy.model else local_tokenizer(policy.model, policy.revision)
+    if tokenizer is None:
+        return None
+    # a chain that was cut off gets no end-of-turn
+    return sum(
+        len(one.token_ids)
+        if one.token_ids and one.policy == policy.name
+        else len(chain_ids(tokenizer, one.text)) - one.truncated
+        for one in lacking
+    )
+
+
+def local_tokenizer(model: str, revision: str | None) -> Any:
+    """Return a model's tokenizer where it is on this machine and quickly read, else None."""
+    try:
+        files = find_model(model, revision)
+        return None if files.gguf_file else load_tokenizer(files, local_files_only=True)
+    except UserError:
+        return None
+
+
+def _prompt_tokens(stage: Stage, tokenizer: Any, config: EvalConfig) -> int:
+    thinking = config.enable_thinking
+    return sum(len(problem_ids(tokenizer, stage.prompt, problem, thinking)) for problem, _ in stage.lacking)
+
+
+def table(estimate: Estimate) -> "Table":
+    """Return the terminal's table: stages down, what they take across."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
+    shown.add_column("stage")
+    for name in ("to do", "prompt tokens", "tokens at most", "tokens", "disk", "time"):
+        shown.add_column(name, justify="right")
+    for cost in [*estimate.costs, *_total(estimate.costs)]:
+        numbers = (cost.count, cost.prompt_tokens, cost.most_tokens, cost.tokens)
+        cells = ["" if number is None else f"{number:,}" for number in numbers]
+        shown.add_row(cost.stage, *cells, _size(cost.disk), _duration(cost.seconds))
+    return shown
+
+
+def _total(costs: Sequence[Cost]) -> list[Cost]:
+    if len(costs) < 2:
+        return []
+    disk = [cost.disk for cost in costs if cost.disk is not None]
+    seconds = [cost.seconds for cost in costs if cost.seconds is not None]
+    return [Cost(stage="in all", disk=sum(disk) if disk else None, seconds=sum(seconds) if seconds else None)]
+
+
+def _size(size: int | None) -> str:
+    if size is None:
+        return ""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,1 @@
+"""Several engines at once, on one machine or a Ray cluster."""

@@ -1,0 +1,171 @@
+"""The engine on any server that speaks OpenAI's HTTP interface.
+
+Each sample is one HTTP request with its own seed. A few workers send them from an event loop in a thread of its own,
+and completions come back through a queue as they finish. What can pass is tried again; what cannot ends that sample as
+an "error" completion; what would end every sample stops the run with one clear line.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.server.connection import Connection, is_hopeless
+from expo_bench.engines.server.messages import (
+    TOO_LONG,
+    VLLM_NEUTRAL,
+    completion,
+    request_body,
+)
+from expo_bench.engines.server.requests import Pool, stream
+from expo_bench.engines.server.scoring import ServerScorer
+from expo_bench.errors import UserError
+from expo_bench.prompts import Message
+
+_log = logging.getLogger(__name__)
+_Job = tuple[Request, int, int]
+
+
+class ServerEngine:
+    """Samples from a model behind one or more OpenAI-compatible endpoints."""
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        concurrency: int = 32,
+        timeout_seconds: float = 600,
+        max_retries: int = 6,
+        logprobs: bool = True,
+        enable_thinking: bool | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Look the model up on each endpoint. The key is taken from OPENAI_API_KEY.
+
+        Args:
+            url: the endpoint, for instance http://127.0.0.1:8000/v1; several, separated by commas, share the requests.
+            model: its name there.
+            concurrency: requests in flight at once at each endpoint.
+            timeout_seconds: of one attempt, to the last byte of the answer.
+            max_retries: attempts after the first.
+            logprobs: ask for log-probabilities.
+            enable_thinking: handed to the server's chat template where not None.
+            extra_body: further fields of each request.
+            unknown: refused.
+
+        Raises:
+            UserError: openai is not installed, an option is unknown, no endpoint answers, one refuses the key, or two
+                serve different models.
+        """
+        if unknown:
+            raise UserError(f"the server engine has no option {min(unknown)}")
+        self._server = Connection(
+            url, model, concurrency=concurrency, timeout_seconds=timeout_seconds, max_retries=max_retries
+        )
+        card = self._server.card
+        self._logprobs = logprobs
+        self._limit_name = "max_tokens"
+        self._enable_thinking = enable_thinking
+        self._extra_body = {**(VLLM_NEUTRAL if card.get("owned_by") == "vllm" else {}), **(extra_body or {})}
+        self._scorer = ServerScorer(self._server, enable_thinking=enable_thinking, extra_body=self._extra_body)
+
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
+        """Yield completions as they finish; see `base.Generator.generate`."""
+        if not requests:
+            return
+
+        async def probe(pool: Pool) -> None:
+            await self._probe(pool, requests[0], params)
+
+        async def draw(pool: Pool, job: _Job) -> Completion:
+            return await self._draw(pool, job, params)
+
+        jobs = (
+            (request, index, seed)
+            for request in requests
+            for index, seed in zip(request.sample_indexes, request.seeds, strict=True)
+        )
+        yield from stream(self._server, jobs, draw, probe)
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
+        return self._scorer.tokenize(text)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
+        """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
+        return self._scorer.score(requests)
+
+    async def _probe(self, pool: Pool, request: Request, params: SamplingParams) -> None:
+        """Ask for one token, so that what no request can get past is found before any sample is spent on it."""
+        messages = tuple(Message(role=message["role"], content="Hi") for message in request.messages)
+        question = Request(
+            problem_id="", messages=messages, sample_indexes=(0,), seeds=(0,), chat=request.chat, prefix=request.prefix
+        )  # fmt: skip
+        while True:
+            try:
+                await self._ask(pool, (question, 0, 0), params, 1)
+                return
+            except self._server.openai.APIStatusError as error:
+                reason = self._server.reason(error)
+                if error.status_code < 500 and self._logprobs and "logprobs" in reason:
+                    self._logprobs = False
+                    _log.warning("%s gives no log-probabilities: sum_logprob stays empty", self._server.shown_url)
+                elif self._limit_name == "max_tokens" and "max_completion_tokens" in reason:
+                    self._limit_name = "max_completion_tokens"
+                else:
+                    raise self._server.user_error(error) from None
+            except self._server.failures as error:
+                shown, reason = self._server.shown(error), self._server.reason(error)
+                raise UserError(f"{shown} gives no usable answer: {reason}") from None
+
+    async def _draw(self, pool: Pool, job: _Job, params: SamplingParams) -> Completion:
+        request, index, _ = job
+        try:
+            try:
+                return await self._ask(pool, job, params, params.max_tokens)
+            except self._server.openai.BadRequestError as error:
+                if not TOO_LONG.search(self._server.reason(error)):
+                    raise
+                # prompt and max_tokens together do not fit: without a limit of ours the server's is what remains
+                return await self._ask(pool, job, params, None)
+        except self._server.failures as error:
+            if is_hopeless(error):
+                raise self._server.user_error(error) from None
+            if getattr(error, "status_code", 500) >= 500:
+                await pool.check_presence()
+            return Completion.failed(request.problem_id, index, self._server.reason(error))
+
+    async def _ask(self, pool: Pool, job: _Job, params: SamplingParams, max_tokens: int | None) -> Completion:
+        """Send one request, again where that may help; the last failure is raised."""
+        request, index, seed = job
+        body = request_body(request, params, logprobs=self._logprobs, enable_thinking=self._enable_thinking)
+        body |= {"model": self._server.model, "seed": seed, self._limit_name: max_tokens}
+        body["extra_body"] |= self._extra_body
+        return await pool.ask(
+            lambda client: (client.chat if request.chat else client).completions.with_raw_response.create,
+            body,
+            lambda content: completion(request.problem_id, index, content, chat=request.chat),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records; a server does not tell its weights or its template."""
+        return {
+            "name": self._server.model,
+            "revision": None,
+            "weights_digest": None,
+            "chat_template_digest": None,
+            "engine": "server",
+            "engine_version": f"openai {self._server.openai.__version__}",
+            "url": self._server.shown_url,
+            "server": self._server.card.get("owned_by"),
+            "root": self._server.card.get("root"),
+            "max_model_len": self._server.card.get("max_model_len"),
+            "logprobs": self._logprobs,
+            "engine_options": {name: repr(value) for name, value in sorted(self._extra_body.items())},
+        }
+
+    def close(self) -> None:
+        """Close the connection that tokenized; each call of `generate` and `score` closes its own."""
+        self._scorer.close()

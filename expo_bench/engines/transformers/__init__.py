@@ -1,0 +1,1 @@
+"""The engine on transformers: slots that are refilled, batches, exact log-probabilities."""

@@ -1,0 +1,1 @@
+"""The engine on vLLM, in this process."""

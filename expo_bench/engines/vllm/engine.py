@@ -1,0 +1,286 @@
+"""The engine on vLLM, offline: one process that owns the model, on GPUs or on the CPU build.
+
+Each sample is one vLLM request with its own seed; vLLM's prefix cache shares the prompt among them. A few more requests
+than fit in a batch are handed over at a time, and completions are yielded step by step, so a kill loses little.
+"""
+
+import importlib.metadata
+import importlib.util
+import itertools
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.digest import text_digest, weights_digest
+from expo_bench.engines.loading import base_of, find_model
+from expo_bench.engines.rendering import chain_ids, prompt_ids
+from expo_bench.engines.vllm.adapters import adapter_options, load_adapter
+from expo_bench.engines.vllm.errors import load_failure, short_reason, step, watch
+from expo_bench.engines.vllm.options import check_early, resolved
+from expo_bench.engines.vllm.scoring import score
+from expo_bench.errors import UserError
+from expo_bench.rows import FinishReason
+
+_ENVIRONMENT = {
+    # standard output belongs to --json
+    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+_CPU_ENVIRONMENT = {
+    # GiB; vLLM's own default is nearly all memory
+    "VLLM_CPU_KVCACHE_SPACE": "4",
+    # batches then depend on nothing but the requests, so that a seed gives the same text again
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
+_ACCELERATORS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+_Key = tuple[str, int]
+
+
+def usable() -> bool:
+    """Tell whether vLLM is installed and this machine has what its build runs on; imports nothing heavy."""
+    if importlib.util.find_spec("vllm") is None:
+        return False
+    return _is_cpu_build() or any(Path(device).exists() for device in _ACCELERATORS)
+
+
+def _is_cpu_build() -> bool:
+    try:
+        return "cpu" in importlib.metadata.version("vllm")
+    except importlib.metadata.PackageNotFoundError:
+        return any("cpu" in name for name in importlib.metadata.packages_distributions().get("vllm", ()))
+
+
+class VllmEngine:
+    """Samples from a model that vLLM serves in this process."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        chat_template: str | None = None,
+        enable_thinking: bool | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model: `micro`, a folder with safetensors, or a hub id; a folder of low-rank adapters is served as such,
+                on the model that they belong to.
+            revision: of the hub's repository.
+            dtype: "auto" (the checkpoint's, half precision for float32), "bfloat16", "float16" or "float32".
+            chat_template: a template in place of the tokenizer's own.
+            enable_thinking: handed to the chat template where not None.
+            options: handed to `vllm.LLM` as they are, over this engine's defaults.
+
+        Raises:
+            UserError: vLLM is not installed, refuses an option, or cannot load the model or the adapters.
+        """
+        options = options or {}
+        check_early(options)
+        self._name = model
+        self._files = find_model(model, revision)
+        if self._files.gguf_file:
+            raise UserError(f"the vllm engine does not read GGUF files: use --engine transformers for {model}")
+        self._base = base_of(self._files)
+        if self._base:
+            options = {**adapter_options(self._files), **options}
+        self._vllm, self._on_cpu = _import_vllm()
+        self._llm = self._load(dtype, resolved(self._vllm, options, on_cpu=self._on_cpu))
+        watch(self._llm.llm_engine)
+        self._adapter = load_adapter(self._llm.llm_engine, self._files) if self._base else None
+        self._tokenizer = self._llm.get_tokenizer()
+        if chat_template is not None:
+            self._tokenizer.chat_template = chat_template
+        self._enable_thinking = enable_thinking
+        self._options = dict(options)
+        self._config = self._llm.llm_engine.vllm_config
+        # enough that the batch is full again at the next step, few enough that a million samples need no memory
+        self._window = 2 * int(self._config.scheduler_config.max_num_seqs)
+        self._numbers = itertools.count()
+
+    def _load(self, dtype: str, options: dict[str, Any]) -> Any:
+        files = self._base or self._files
+        own_tokenizer = Path(self._files.path, "tokenizer_config.json").is_file()
+        try:
+            with standard_output_to_error():
+                return self._vllm.LLM(
+                    model=files.path,
+                    tokenizer=self._files.path if own_tokenizer else files.path,
+                    revision=files.revision,
+                    tokenizer_revision=None if own_tokenizer else files.revision,
+                    dtype=dtype,
+                    logprobs_mode="raw_logprobs",
+                    **options,
+                )
+        # a worker process that dies is told as a bare Exception, a machine that is too small as an AssertionError
+        except Exception as error:
+            raise load_failure(self._name, error) from error
+
+    def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
+        """Yield completions as they finish; see `base.Generator.generate`."""
+        if self._on_cpu and self._config.speculative_config and params.temperature > 0:
+            # seen with ngram: the texts are far less likely under the policy than those drawn without it
+            raise UserError(
+                "engine_options.speculative_config: on the CPU vLLM then does not sample from the policy; "
+                "leave it out, or decode greedily (temperature 0)"
+            )
+        engine = self._llm.llm_engine
+        waiting = self._samples(requests, params)
+        running: dict[str, _Key] = {}
+        try:
+            while True:
+                for key, ids, sampling in itertools.islice(waiting, self._window - len(running)):
+                    number = str(next(self._numbers))
+                    try:
+                        if isinstance(sampling, str):
+                            raise ValueError(sampling)
+                        prompt = {"type": "token", "prompt_token_ids": ids}
+                        engine.add_request(number, prompt, sampling, lora_request=self._adapter)
+                    except ValueError as error:
+                        yield Completion.failed(*key, short_reason(error))
+                    else:
+                        running[number] = key
+                if not running:
+                    return
+                for output in step(engine):
+                    if output.finished:
+                        yield _completion(running.pop(output.request_id), output.outputs[0])
+        finally:
+            if running:
+                engine.abort_request(list(running))
+
+    def _samples(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[_Key, list[int], Any]]:
+        """Yield each sample's key, prompt ids and vLLM parameters, or in their place why it cannot be drawn."""
+        context = self._config.model_config.max_model_len
+        for request in requests:
+            ids = prompt_ids(self._tokenizer, request, self._enable_thinking)
+            room = min(params.max_tokens, context - len(ids))
+            for index, seed in zip(request.sample_indexes, request.seeds, strict=True):
+                key = (request.problem_id, index)
+                if room < 1:
+                    yield key, ids, f"the prompt has {len(ids)} tokens, the model's context {context}"
+                else:
+                    yield key, ids, self._sampling(params, room, seed)
+
+    def _sampling(self, params: SamplingParams, max_tokens: int, seed: int) -> Any:
+        try:
+            return self._vllm.SamplingParams(
+                temperature=params.temperature,
+                top_p=params.top_p,
+                max_tokens=max_tokens,
+                stop=list(params.stop),
+                seed=seed,
+                # 0: the sampled token's own and no other
+                logprobs=0,
+                flat_logprobs=True,
+                output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+            )
+        except ValueError as error:
+            raise UserError(f"vLLM refuses the sampling parameters: {short_reason(error)}") from error
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
+        return chain_ids(self._tokenizer, text)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
+        """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
+        sampling = self._vllm.SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            # 0: the prompt's own tokens and no other
+            prompt_logprobs=0,
+            flat_logprobs=True,
+            detokenize=False,
+            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+        )
+        return score(
+            self._llm.llm_engine,
+            self._tokenizer,
+            requests,
+            sampling,
+            enable_thinking=self._enable_thinking,
+            context=self._config.model_config.max_model_len,
+            window=self._window,
+            adapter=self._adapter,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Return what the manifest records."""
+        model, split = self._config.model_config, self._config.parallel_config
+        guesses = self._config.speculative_config
+        return {
+            "name": self._name,
+            "revision": self._files.revision or getattr(model.hf_config, "_commit_hash", None),
+            "adapter_of": self._base.path if self._base else None,
+            "weights_digest": weights_digest(self._files.path, self._files.revision),
+            "chat_template_digest": text_digest(self._tokenizer.chat_template or ""),
+            "engine": "vllm",
+            "engine_version": self._vllm.__version__,
+            "torch_version": importlib.metadata.version("torch"),
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "max_model_len": model.max_model_len,
+            "quantization": model.quantization,
+            "tensor_parallel_size": split.tensor_parallel_size,
+            "pipeline_parallel_size": split.pipeline_parallel_size,
+            "prefix_caching": bool(self._config.cache_config.enable_prefix_caching),
+            "speculation": guesses.method if guesses else None,
+            "engine_options": {name: repr(value) for name, value in sorted(self._options.items())},
+        }
+
+    def close(self) -> None:
+        """End vLLM's processes and free the model."""
+        self._llm.llm_engine.engine_core.shutdown()
+        del self._llm
+
+
+def _import_vllm() -> tuple[Any, bool]:
+    """Return the module, and whether it runs on the CPU; variables that the user set are left alone."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        with standard_output_to_error():
+            import vllm
+            from vllm.platforms import current_platform
+    except ImportError as error:
+        raise UserError(f"vLLM cannot be imported ({short_reason(error)}): pip install 'expo-bench[vllm]'") from error
+    on_cpu = bool(current_platform.is_cpu())
+    for name, value in _CPU_ENVIRONMENT.items() if on_cpu else ():
+        os.environ.setdefault(name, value)
+    return vllm, on_cpu
+
+
+@contextmanager
+def standard_output_to_error() -> Iterator[None]:
+    """Send file descriptor 1 to 2 for a while: compiled libraries and worker processes write there by themselves."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def _completion(key: _Key, output: Any) -> Completion:
+    reasons: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+    if output.finish_reason not in reasons:
+        return Completion.failed(*key, f"vLLM ended the request: {output.finish_reason}")
+    token_ids = tuple(output.token_ids)
+    return Completion(
+        problem_id=key[0],
+        sample_index=key[1],
+        text=output.text,
+        token_ids=token_ids,
+        n_tokens=len(token_ids),
+        finish_reason=reasons[output.finish_reason],
+        sum_logprob=output.cumulative_logprob,
+    )

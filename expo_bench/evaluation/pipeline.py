@@ -1,0 +1,79 @@
+"""`expo-bench eval`: the stages from problems to a report, in one run folder."""
+
+from expo_bench.engines.base import Generator
+from expo_bench.evaluation import metrics
+from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params, save_plan
+from expo_bench.evaluation.sampling import sample
+from expo_bench.grading.judge import GRADER
+from expo_bench.grading.stage import grade
+from expo_bench.reports import reporting
+from expo_bench.rows import Manifest, Metric, Sample
+
+
+def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
+    """Draw the missing samples, grade, compute the metrics and write the report; goes on where it was stopped.
+
+    Raises:
+        UserError: bad input, an engine that cannot be used, or a folder that another process writes to.
+    """
+    config, run = planned.config, planned.run
+    lock = run.lock()
+    try:
+        for one in planned.loaded:
+            for warning in one.warnings:
+                progress.note(f"{one.provenance['name']}: {warning}")
+        save_plan(planned)
+        manifest = _draw(planned, progress)
+        total = len(planned.problems) * config.n
+        advance = progress.start("grading", total, 0)
+        statuses = grade(run, progress=lambda _done, _total: advance(0))
+        found = metrics.compute(run, grader=GRADER, ks=config.ks)
+        run.write_metrics(found)
+        counts = {
+            "problems": len(planned.problems),
+            "samples": total,
+            **{f"{GRADER}:{k}": v for k, v in statuses.items()},
+        }
+        finish(run, manifest, counts)
+        reporting.report([run], run.report_path, grader=GRADER)
+        if config.compress:
+            run.pack()
+        return found
+    finally:
+        lock.close()
+
+
+def _draw(planned: Plan, progress: Progress) -> Manifest:
+    """Draw the missing samples and return the manifest; the model is loaded only where samples are missing."""
+    run = planned.run
+    if not planned.n_missing and run.manifest_path.is_file():
+        return run.read_manifest()
+    engine = open_planned(planned, progress)
+    try:
+        manifest = begin(planned, engine.describe(), progress)
+        draw_samples(planned, engine, progress)
+        return manifest
+    finally:
+        engine.close()
+
+
+def draw_samples(planned: Plan, engine: Generator, progress: Progress) -> None:
+    """Draw the plain samples that the run lacks."""
+    config = planned.config
+    total = len(planned.problems) * config.n
+    advance = progress.start("sampling", total, total - planned.n_missing)
+
+    def on_sample(row: Sample) -> None:
+        advance(row.n_tokens or 0)
+
+    sample(
+        planned.run,
+        planned.problems,
+        engine,
+        prompt=planned.prompt,
+        params=sampling_params(config),
+        n=config.n,
+        seed=config.seed,
+        thinking_tokens=config.thinking_tokens,
+        on_sample=on_sample,
+    )

@@ -1,0 +1,283 @@
+"""A run before its first sample: settings, problems, folder, engine and manifest."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from expo_bench.config import (
+    NO_IDENTITY,
+    CandidatesConfig,
+    EvalConfig,
+    load_candidates_config,
+    load_config,
+    to_yaml,
+)
+from expo_bench.engines.base import Generator, SamplingParams
+from expo_bench.engines.choosing import engine_name, open_engine
+from expo_bench.engines.digest import text_digest
+from expo_bench.errors import UserError
+from expo_bench.evaluation.sampling import missing_samples
+from expo_bench.grading.judge import GRADER
+from expo_bench.problems import Loaded, load, select
+from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
+from expo_bench.rows import Manifest, Problem
+from expo_bench.storage import environment
+from expo_bench.storage.row_files import write_atomically
+from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
+
+
+class Progress(Protocol):
+    """Somebody who is told how far the run is."""
+
+    def note(self, text: str) -> None:
+        """Take one line that the user should read."""
+
+    def start(self, stage: str, total: int, done: int) -> Callable[[int], None]:
+        """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A run before anything expensive has happened."""
+
+    config: EvalConfig
+    run: RunFolder
+    problems: list[Problem]
+    loaded: list[Loaded]
+    """Where the problems come from; empty where the run was begun before."""
+    prompt: Prompt
+    engine: str
+    n_missing: int
+    """Samples still to draw."""
+
+
+def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path("results")) -> Plan:
+    """Load the problems and find out what is left to do; nothing is written.
+
+    Raises:
+        UserError: bad input, or the folder holds a run with other settings.
+    """
+    prompt = solve_prompt(config.prompt)
+    if isinstance(config, CandidatesConfig):
+        _check_sources(config)
+    run = RunFolder(run_path or results / _run_name(config))
+    _check_same_run(run, config)
+    if run.manifest_path.is_file():
+        # a run that was begun keeps its problems, whatever became of their source
+        loaded, problems = [], list(run.problems())
+    else:
+        loaded = [_load(config, name) for name in config.benchmarks]
+        problems = [problem for one in loaded for problem in one.problems]
+    if len({problem.problem_id for problem in problems}) < len(problems):
+        if not loaded:
+            raise UserError(f"{run.problems_path} holds a problem twice; delete the second line")
+        raise UserError(f"benchmarks {', '.join(config.benchmarks)} hold the same problem ids: evaluate them apart")
+    lacking = missing_samples(run, problems, config.n, redraw_errors=config.redraw_errors)
+    return Plan(
+        config=config,
+        run=run,
+        problems=problems,
+        loaded=loaded,
+        prompt=prompt,
+        engine=engine_name(config.engine, config.model),
+        n_missing=sum(len(indexes) for _, indexes in lacking),
+    )
+
+
+def _check_sources(config: CandidatesConfig) -> None:
+    """Look at what candidates are made of before a model is loaded for them."""
+    explain_prompt(config.explain_prompt)
+    if config.samples is not None:
+        RunFolder(config.samples).read_manifest()
+    if config.imported is not None and not config.imported.is_file():
+        raise UserError(f"{config.imported} is not a file; --import takes JSON lines")
+
+
+def resume_config(run_path: Path) -> EvalConfig:
+    """Return the configuration that the run folder was made with.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    return load_config(_config_path(run_path), {})
+
+
+def resume_candidates_config(run_path: Path) -> CandidatesConfig:
+    """Return the configuration that a folder of candidates was made with; as `resume_config`."""
+    return load_candidates_config(_config_path(run_path), {})
+
+
+def _config_path(run_path: Path) -> Path:
+    path = RunFolder(run_path).config_path
+    if not path.is_file():
+        raise UserError(f"{run_path} is not a run folder: it has no config.yaml")
+    return path
+
+
+def open_planned(planned: Plan, progress: Progress) -> Generator:
+    """Load the model of the run in its engine."""
+    config = planned.config
+    progress.note(f"loading {config.model} ({planned.engine})")
+    return open_engine(
+        config.engine,
+        config.model,
+        revision=config.revision,
+        dtype=config.dtype,
+        chat_template=config.chat_template,
+        enable_thinking=config.enable_thinking,
+        options=config.engine_options,
+        replicas=config.replicas,
+        ray_address=config.ray_address,
+    )
+
+
+def sampling_params(config: EvalConfig) -> SamplingParams:
+    """Return how the configuration samples."""
+    return SamplingParams(
+        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, stop=config.stop
+    )
+
+
+def save_plan(planned: Plan) -> None:
+    """Write the settings and the problems of a new run; take out of an old one the errors that are drawn again."""
+    run = planned.run
+    if not run.manifest_path.is_file():
+        write_atomically(run.config_path, to_yaml(planned.config))
+        run.write_problems(planned.problems)
+    elif planned.config.redraw_errors and run.has_errors():
+        run.write_manifest(replace(run.read_manifest(), status="started", finished=None))
+        run.drop_errors()
+
+
+def finish(run: RunFolder, manifest: Manifest, counts: dict[str, int]) -> None:
+    """Write the counts into the manifest, and that the run is finished."""
+    if manifest.status != "finished":
+        manifest = replace(manifest, status="finished", finished=_now())
+    run.write_manifest(replace(manifest, counts=counts))
+
+
+def begin(planned: Plan, model: dict[str, Any], progress: Progress) -> Manifest:
+    """Write the manifest of a new run, or check that a stopped one goes on with the same model."""
+    run = planned.run
+    if run.manifest_path.is_file():
+        manifest = run.read_manifest()
+        before = manifest.model.get("weights_digest")
+        if before != model.get("weights_digest"):
+            raise UserError(
+                f"{run.path} was begun with other weights of {planned.config.model} "
+                f"({before}, now {model.get('weights_digest')}); choose another folder with -o"
+            )
+        if manifest.model != model:
+            progress.note("the engine, its version or its options differ from those that this run was begun with")
+        return manifest
+    protocol = _protocol(planned.config, planned.prompt)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        status="started",
+        started=_now(),
+        finished=None,
+        protocol_hash=_digest(protocol),
+        protocol=protocol,
+        model=model,
+        benchmarks={one.provenance["name"]: one.provenance for one in planned.loaded},
+        seed=planned.config.seed,
+        environment=environment.describe(),
+        counts={},
+    )
+    run.write_manifest(manifest)
+    return manifest
+
+
+def _load(config: EvalConfig, name: str) -> Loaded:
+    loaded = load(
+        name,
+        split=config.split,
+        data_dir=config.data_dir,
+        revision=config.dataset_revision,
+        choice_seed=config.choice_seed,
+    )
+    problems = select(
+        loaded.problems,
+        levels=config.levels,
+        subjects=config.subjects,
+        limit=config.limit,
+        shuffle_seed=config.shuffle_seed,
+    )
+    provenance = {**loaded.provenance, "n_selected": len(problems)}
+    return replace(loaded, problems=problems, provenance=provenance)
+
+
+def _protocol(config: EvalConfig, prompt: Prompt) -> dict[str, Any]:
+    """Return what two runs must share before their numbers are compared."""
+    template = config.chat_template.read_text(encoding="utf-8") if config.chat_template else None
+    shared = {
+        "prompt": prompt.name,
+        "prompt_digest": prompt.digest(),
+        "chat_template": None if template is None else text_digest(template),
+        "enable_thinking": config.enable_thinking,
+        "thinking_tokens": config.thinking_tokens,
+        "max_tokens": config.max_tokens,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "stop": list(config.stop),
+        "grader": GRADER,
+    }
+    if not isinstance(config, CandidatesConfig):
+        return shared
+    explain = explain_prompt(config.explain_prompt)
+    imported = config.imported and hashlib.sha256(config.imported.read_bytes()).hexdigest()[:12]
+    return {
+        **shared,
+        "explain_prompt": explain.name,
+        "explain_prompt_digest": explain.digest(),
+        "sources": list(config.sources),
+        "per_source": config.per_source,
+        "imported_digest": imported,
+    }
+
+
+def _digest(value: Any) -> str:
+    return text_digest(json.dumps(value, sort_keys=True))
+
+
+def _run_name(config: EvalConfig) -> str:
+    """Return a name that the same command finds again: benchmarks, model, and a digest of all settings."""
+    model = config.model.rstrip("/").split("#")[-1].split("/")[-1]
+    names = "+".join(Path(name).stem for name in config.benchmarks)
+    settings = config.model_dump(mode="json", exclude=NO_IDENTITY)
+    if isinstance(config, CandidatesConfig):
+        names = f"candidates--{names}"
+    return folder_name(f"{names}--{model}", _digest(settings))
+
+
+def folder_name(label: str, digest: str) -> str:
+    """Return a name for a folder: the label's first 80 characters, those that no shell minds, and 8 of the digest."""
+    slug = "".join(letter if letter.isalnum() or letter in "+._-" else "-" for letter in label)
+    return f"{slug[:80]}--{digest[:8]}"
+
+
+def _check_same_run(run: RunFolder, config: EvalConfig) -> None:
+    if not run.config_path.is_file():
+        if run.path.exists() and not all(path.name.startswith(".") for path in run.path.iterdir()):
+            raise UserError(f"{run.path} is not empty and no run folder; choose another folder with -o")
+        return
+    if run.manifest_path.is_file():
+        run.read_manifest()
+    resume = resume_candidates_config if isinstance(config, CandidatesConfig) else resume_config
+    there = resume(run.path).model_dump(mode="json", exclude=NO_IDENTITY)
+    wanted = config.model_dump(mode="json", exclude=NO_IDENTITY)
+    differing = [key for key in wanted if wanted[key] != there[key]]
+    if differing:
+        raise UserError(
+            f"{run.path} holds a run with another {', '.join(differing)}; choose another folder with -o, "
+            f"or go on with that run by --resume {run.path}"
+        )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

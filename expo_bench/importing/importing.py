@@ -1,0 +1,188 @@
+"""Samples that another harness drew become a run folder: lm-evaluation-harness and lighteval. See docs/import.md."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from expo_bench.engines.digest import text_digest
+from expo_bench.errors import UserError
+from expo_bench.grading.judge import GRADER
+from expo_bench.importing.lighteval import read_lighteval
+from expo_bench.importing.lm_eval import PUBLISHED, ForeignFile, Texts, moment, read_lm_eval
+from expo_bench.problems.identity import digest
+from expo_bench.problems.loading import DEFAULT_SPLIT
+from expo_bench.rows import FinishReason, Manifest, Problem, Sample
+from expo_bench.storage.row_files import encode, write_atomically
+from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
+
+FORMATS = ("auto", "lm-eval", "lighteval")
+
+
+def import_run(
+    paths: Sequence[Path], run: RunFolder, *, benchmark: str | None = None, format: str = "auto"
+) -> Manifest:
+    """Write problems, samples and manifest of a run from the files of another harness; grades are not taken over.
+
+    An import that was stopped is made again from its files; one that is finished is left as it is.
+
+    Args:
+        paths: lm-evaluation-harness samples_*.jsonl, or lighteval details_*.parquet: tasks, or seeds of a task.
+        run: must not exist yet, or be empty, or hold an import of the same files.
+        benchmark: name of the benchmark of all files; None to tell it from the task's name.
+        format: "lm-eval", "lighteval", or "auto" to tell it from the file's ending.
+
+    Raises:
+        UserError: a file that is not understood, given twice, or of another model; a folder that is not empty.
+    """
+    if format not in FORMATS:
+        raise UserError(f"--format {format}: choose {', '.join(FORMATS)}")
+    digests = {path: _file_digest(path) for path in paths}
+    if len(set(digests.values())) < len(paths):
+        raise UserError("two of the files are the same: their samples would count twice")
+    kinds = {_kind(path, format) for path in paths}
+    if len(kinds) > 1:
+        raise UserError("the files are of two harnesses: import those of each into a run of its own")
+    [kind] = kinds
+    reader = read_lm_eval if kind == "lm-eval" else read_lighteval
+    read = [reader(path, benchmark) for path in paths]
+    names = sorted({str(one.model["name"]) for one in read})
+    if len(names) > 1:
+        raise UserError(f"the files are of several models ({', '.join(names)}): import each into a run of its own")
+    problems, samples = _rows(read)
+    manifest = _manifest(kind, read, problems, len(samples), [digests[path] for path in paths])
+    with run.lock():
+        there = _imported_before(run, manifest)
+        if there is not None and there.status == "finished":
+            return there
+        # first, so that a folder that a kill leaves behind says what it was to become
+        run.write_manifest(replace(manifest, status="started"))
+        run.write_problems(problems)
+        write_atomically(run.samples_path, b"".join(map(encode, samples)))
+        run.write_manifest(manifest)
+    return manifest
+
+
+def _imported_before(run: RunFolder, wanted: Manifest) -> Manifest | None:
+    """Return the manifest of an import of the same files that was begun in the folder; None where that is empty."""
+    there = run.read_manifest() if run.manifest_path.is_file() else None
+    if there is None and all(path.name.startswith(".") for path in run.path.iterdir()):
+        return None
+    # files whose names tell no moment were written now
+    if there is None or replace(there, status=wanted.status, started=wanted.started) != wanted:
+        raise UserError(f"{run.path} is not empty and no import of these files; choose another folder with -o")
+    return there
+
+
+def _file_digest(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; give samples_*.jsonl of lm-eval or details_*.parquet of lighteval")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _kind(path: Path, format: str) -> str:
+    if format != "auto":
+        return format
+    found = {".jsonl": "lm-eval", ".parquet": "lighteval"}.get(path.suffix)
+    if found is None:
+        raise UserError(f"{path} ends neither in .jsonl nor in .parquet: say what it is with --format")
+    return found
+
+
+def _rows(read: Sequence[ForeignFile]) -> tuple[list[Problem], list[Sample]]:
+    """Merge the files; a problem that stands in several has its samples numbered on, in the order of the files."""
+    problems: dict[str, Problem] = {}
+    counts: Counter[str] = Counter()
+    samples = []
+    for one in read:
+        for found in one.found:
+            problem = problems.setdefault(found.problem.problem_id, found.problem)
+            if problem.answer != found.problem.answer:
+                answers = f"{problem.answer!r} and {found.problem.answer!r}"
+                raise UserError(f"{one.path}: the files give {problem.problem_id} two gold answers, {answers}")
+            for place in range(len(found.texts)):
+                samples.append(_sample(found, place, counts[problem.problem_id]))
+                counts[problem.problem_id] += 1
+    return list(problems.values()), samples
+
+
+def _sample(found: Texts, place: int, index: int) -> Sample:
+    n_tokens = found.n_tokens[place] if found.n_tokens else None
+    full = found.limit is not None and n_tokens is not None and n_tokens >= found.limit
+    cut: FinishReason = "length" if full else "stop"
+    return Sample(
+        problem_id=found.problem.problem_id,
+        sample_index=index,
+        prompt_kind="solve",
+        # half a surrogate pair could not be stored
+        text=found.texts[place].encode(errors="replace").decode(),
+        token_ids=None,
+        n_tokens=n_tokens,
+        finish_reason=cut,
+        seed=None,
+        sum_logprob=None,
+    )
+
+
+def _manifest(
+    kind: str, read: Sequence[ForeignFile], problems: Sequence[Problem], n_samples: int, digests: Sequence[str]
+) -> Manifest:
+    tasks: dict[str, dict[str, Any]] = {}
+    for one in read:
+        said = {**one.sampling, "prompt_digest": _prompt_digest(one.found)}
+        if tasks.setdefault(one.task, said) != said:
+            raise UserError(
+                f"{one.path}: other settings or prompts than in another file of {one.task}: import it apart"
+            )
+    settings = list(tasks.values())
+    common = {key: settings[0][key] for key in settings[0] if all(one[key] == settings[0][key] for one in settings)}
+    shared = {key: common.get(key) for key in ("temperature", "top_p", "max_tokens", "stop")}
+    protocol = {
+        "imported": True,
+        "format": kind,
+        "prompt": ", ".join(tasks),
+        **shared,
+        "tasks": tasks,
+        "grader": GRADER,
+    }
+    text = json.dumps(protocol, sort_keys=True, default=str)
+    benchmarks = {one.benchmark: _provenance(one, read, problems) for one in read}
+    seeds = {one.seed for one in read}
+    files_there = {one.path.name: found for one, found in zip(read, digests, strict=True)}
+    return Manifest(
+        schema_version=SCHEMA_VERSION,
+        status="finished",
+        started=moment(read[0].path),
+        finished=None,
+        protocol_hash=text_digest(text),
+        protocol=json.loads(text),
+        model=read[0].model,
+        benchmarks=benchmarks,
+        seed=seeds.pop() if len(seeds) == 1 else None,
+        environment={**read[0].versions, "imported_files": files_there},
+        counts={"problems": len(problems), "samples": n_samples},
+    )
+
+
+def _provenance(one: ForeignFile, read: Sequence[ForeignFile], problems: Sequence[Problem]) -> dict[str, Any]:
+    own = [problem for problem in problems if problem.benchmark == one.benchmark]
+    known = PUBLISHED[one.benchmark].digests.get(DEFAULT_SPLIT) if one.benchmark in PUBLISHED else None
+    return {
+        "name": one.benchmark,
+        "split": own[0].split,
+        "source": ", ".join(other.path.name for other in read if other.benchmark == one.benchmark),
+        "revision": None,
+        "digest": digest(own),
+        # files may hold a part of a benchmark only, which no digest is known of
+        "digest_status": "match" if digest(own) == known else "unknown",
+        "n_problems": len(own),
+    }
+
+
+def _prompt_digest(found: Sequence[Texts]) -> str:
+    """Return a digest of the prompts around the questions: one template, or as many as the examples in them vary."""
+    templates = sorted({one.prompt.replace(one.problem.question, "{question}") for one in found})
+    return text_digest(json.dumps(templates))

@@ -1,0 +1,122 @@
+"""The details that lighteval keeps: Parquet, a row a problem.
+
+Read from the sources of lighteval 0.10.0 and 0.13.0: logging/info_loggers.py, logging/evaluation_tracker.py.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from expo_bench.errors import UserError
+from expo_bench.importing.lm_eval import ForeignFile, Texts, benchmark_of, read_results, seed_of, task_of
+from expo_bench.problems import BENCHMARKS, load
+from expo_bench.rows import Problem
+
+_Row = tuple[str, list[str], list[int] | None, int | None]
+"""Prompt, completions, their tokens, the task's token limit."""
+
+
+def read_lighteval(path: Path, named: str | None) -> ForeignFile:
+    """Read a details_*.parquet and, where lighteval left it, its results_*.json.
+
+    Its rows hold prompts, not questions: the benchmark's problems are loaded and looked for in them.
+
+    Raises:
+        UserError: the file is something else, the benchmark cannot be had, or a prompt holds none of its questions.
+    """
+    task = task_of(path)
+    benchmark = benchmark_of(task, named)
+    if benchmark not in BENCHMARKS and not benchmark.endswith(".jsonl"):
+        raise UserError(
+            f"{path}: lighteval keeps prompts, not questions, and {task} is no benchmark known here; "
+            "name one, or a JSON-lines file of its problems, with --benchmark"
+        )
+    rows = _lighteval_rows(path)
+    if not rows:
+        raise UserError(f"{path} holds no samples")
+    problems = load(benchmark).problems
+    general = read_results(_lighteval_results(path)).get("config_general") or {}
+    config = general.get("model_config") or general
+    generation = config.get("generation_parameters") or {}
+    found = []
+    for prompt, texts, n_tokens, size in rows:
+        problem = _asked(prompt, problems, path)
+        limit = generation.get("max_new_tokens") or size
+        found.append(Texts(problem=problem, prompt=prompt, texts=texts, n_tokens=n_tokens, limit=limit))
+    return ForeignFile(
+        path=path,
+        task=task,
+        benchmark=problems[0].benchmark,
+        found=found,
+        sampling={
+            "temperature": generation.get("temperature"),
+            "top_p": generation.get("top_p"),
+            "max_tokens": found[0].limit,
+            "stop": generation.get("stop_tokens"),
+        },
+        model={
+            "name": general.get("model_name") or path.resolve().parent.parent.name,
+            "revision": config.get("revision") or general.get("model_sha"),
+            "dtype": config.get("dtype") or general.get("model_dtype"),
+            "engine": "lighteval",
+            "engine_version": general.get("lighteval_sha"),
+        },
+        seed=seed_of(generation.get("seed")),
+    )
+
+
+def _lighteval_rows(path: Path) -> list[_Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        names = parquet.read_schema(path).names
+        if {"doc", "model_response"} <= set(names):
+            rows = parquet.read_table(path, columns=["doc", "model_response"]).to_pylist()
+            return [_row(one["doc"], one["model_response"]) for one in rows]
+        if {"example", "predictions", "cont_tokens"} <= set(names):
+            rows = parquet.read_table(path, columns=["example", "predictions", "cont_tokens"]).to_pylist()
+            return [_old_row(one) for one in rows]
+    except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as details of lighteval: {type(error).__name__} {error}") from error
+    raise UserError(
+        f"{path} has the columns {', '.join(names)}; known are doc and model_response (lighteval 0.13), and example, "
+        "predictions and cont_tokens (0.10)"
+    )
+
+
+def _row(doc: dict[str, Any], said: dict[str, Any]) -> _Row:
+    return _checked(doc["query"], said["text"], said.get("output_tokens"), doc.get("generation_size"))
+
+
+def _old_row(row: dict[str, Any]) -> _Row:
+    # one request, with a list of tokens for each of its completions
+    tokens = row["cont_tokens"][0] if row["cont_tokens"] else None
+    return _checked(row["example"], row["predictions"], tokens, None)
+
+
+def _checked(query: Any, texts: Any, tokens: Any, size: Any) -> _Row:
+    if not isinstance(query, str) or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise TypeError("a row holds no text as prompt and list of texts as completions")
+    counted = isinstance(tokens, list) and len(tokens) == len(texts) and all(isinstance(ids, list) for ids in tokens)
+    return query, texts, [len(ids) for ids in tokens] if counted else None, size
+
+
+def _asked(prompt: str, problems: list[Problem], path: Path) -> Problem:
+    """Return the problem whose question stands in the prompt; the longest, where one question holds another."""
+    inside = [problem for problem in problems if problem.question in prompt]
+    if not inside:
+        raise UserError(
+            f"{path}: no question of {problems[0].benchmark} stands in the prompt {prompt[:60]!r}...; "
+            "name the right benchmark with --benchmark"
+        )
+    return max(inside, key=lambda problem: len(problem.question))
+
+
+def _lighteval_results(path: Path) -> Path:
+    """Return OUT/results/MODEL/results_DATE.json of OUT/details/MODEL/DATE/details_TASK_DATE.parquet."""
+    parts = path.resolve().parts
+    date = path.parent.name
+    if "details" not in parts:
+        return path.with_name(f"results_{date}.json")
+    at = len(parts) - 1 - parts[::-1].index("details")
+    return Path(*parts[:at], "results", *parts[at + 1 : -2], f"results_{date}.json")

@@ -1,0 +1,224 @@
+"""What the sample files of another harness hold, and those of lm-evaluation-harness 0.4.
+
+Read from the source of lm-eval 0.4.13: evaluator.py, loggers/evaluation_tracker.py.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from expo_bench.errors import UserError
+from expo_bench.grading.boxed import last_boxed
+from expo_bench.problems import fields, files
+from expo_bench.problems.aime import AIME24, AIME25
+from expo_bench.problems.base import BadRow, Entry
+from expo_bench.problems.gsm8k import GSM8K
+from expo_bench.problems.identity import with_ids
+from expo_bench.problems.loading import DEFAULT_SPLIT
+from expo_bench.problems.math import MATH, MATH500
+from expo_bench.problems.omni_math import OMNI_MATH, OMNI_MATH_RULE
+from expo_bench.rows import Problem
+
+PUBLISHED = {one.name: one for one in (MATH, MATH500, AIME24, AIME25, OMNI_MATH, OMNI_MATH_RULE, GSM8K)}
+_TASKS = {
+    "math500": r"(hendrycks_|minerva_)?math_?500",
+    "math": r"(hendrycks_|minerva_)math(_\w+)?|math(:\w+|_cot:\w+)",
+    "gsm8k": r"gsm8k(_cot\w*|_leaderboard)?",
+    "aime24": r"aime_?(20)?24",
+    "aime25": r"aime_?(20)?25",
+}
+_STAMP = re.compile(r"(?:samples|details)_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\d)T(?P<time>\d\d-\d\d-\d\d(?:\.\d+)?)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """The completions of one problem in one file."""
+
+    problem: Problem
+    prompt: str
+    """As the policy saw it."""
+    texts: list[str]
+    n_tokens: list[int] | None = None
+    limit: int | None = None
+    """Tokens at which a completion was cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignFile:
+    """What one file holds."""
+
+    path: Path
+    task: str
+    benchmark: str
+    found: list[Texts]
+    sampling: dict[str, Any]
+    model: dict[str, Any]
+    seed: int | None = None
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+def moment(path: Path) -> str:
+    """Return when the file was written, in the local time of its writer; without such a name, now."""
+    if stamp := _STAMP.fullmatch(path.stem):
+        return f"{stamp['date']}T{stamp['time'].replace('-', ':')}"
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def task_of(path: Path) -> str:
+    """Return the task in a file's name: samples_TASK_DATE, details_TASK|SHOTS_DATE or details_SUITE|TASK|SHOTS_DATE."""
+    stamp = _STAMP.fullmatch(path.stem)
+    words = (stamp["task"] if stamp else path.stem).split("|")
+    return words[1] if len(words) > 2 else words[0]
+
+
+def benchmark_of(task: str, named: str | None) -> str:
+    """Return the benchmark that the user named, or that a task of this name is of."""
+    if named is not None:
+        return named
+    return next((name for name, tasks in _TASKS.items() if re.fullmatch(tasks, task)), re.sub(r"[^\w.-]+", "-", task))
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Return a harness's file of results; empty where it was not kept beside the samples."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(
+            f"{path} is not JSON; mend it or move it away: it tells the model and how it sampled"
+        ) from error
+    return found if isinstance(found, dict) else {}
+
+
+def read_lm_eval(path: Path, named: str | None) -> ForeignFile:
+    """Read a samples_*.jsonl and, where it lies beside, the results_*.json of the same moment.
+
+    Raises:
+        UserError: the file is something else, or a document has no question or gold answer.
+    """
+    task, results = task_of(path), {}
+    benchmark = benchmark_of(task, named)
+    if stamp := _STAMP.fullmatch(path.stem):
+        results = read_results(path.with_name(f"results_{stamp['date']}T{stamp['time']}.json"))
+    lines = sorted(_lm_eval_lines(path), key=lambda line: line.doc_id)
+    if not lines:
+        raise UserError(f"{path} holds no samples")
+    entries = [_entry(line.doc, benchmark, f"{path}, doc_id {line.doc_id}") for line in lines]
+    problems = with_ids(entries, benchmark, DEFAULT_SPLIT)
+    config = results.get("config") or {}
+    return ForeignFile(
+        path=path,
+        task=task,
+        benchmark=benchmark,
+        found=[
+            Texts(problem=problem, prompt=line.prompt, texts=line.texts)
+            for problem, line in zip(problems, lines, strict=True)
+        ],
+        sampling=_lm_eval_sampling(lines[0].generation),
+        model={
+            "name": results.get("model_name") or path.resolve().parent.name,
+            "revision": config.get("model_revision"),
+            "dtype": config.get("model_dtype"),
+            "engine": f"lm-eval {results.get('model_source') or ''}".strip(),
+            "engine_version": results.get("lm_eval_version"),
+        },
+        seed=seed_of(config.get("torch_seed")),
+        versions={key: results[key] for key in ("lm_eval_version", "transformers_version") if key in results},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    doc_id: int
+    doc: Mapping[str, Any]
+    prompt: str
+    generation: Mapping[str, Any]
+    texts: list[str]
+
+
+def _lm_eval_lines(path: Path) -> list[_Line]:
+    """Return the documents with their completions, each once.
+
+    A file has a line for each document and filter; the filters see the same completions. Where lines do not name their
+    filter, those of a document with the same completions are such lines; with others, they are further samples.
+    """
+    chosen: str | None = None
+    found: dict[int, _Line] = {}
+    seen: set[tuple[int, tuple[str, ...]]] = set()
+    for place, row in files.read_rows(path):
+        line = _lm_eval_line(row, place)
+        chosen = chosen or row.get("filter")
+        key = (line.doc_id, tuple(line.texts))
+        if row.get("filter") != chosen or (chosen is None and key in seen):
+            continue
+        seen.add(key)
+        if line.doc_id in found:
+            found[line.doc_id].texts.extend(line.texts)
+        else:
+            found[line.doc_id] = line
+    return list(found.values())
+
+
+def _lm_eval_line(row: Mapping[str, Any], place: str) -> _Line:
+    lacking = [name for name in ("doc", "doc_id", "arguments", "resps") if name not in row]
+    if lacking or not isinstance(row["doc"], dict):
+        lack = f"lacks {', '.join(lacking)}" if lacking else "has a doc that is no object"
+        raise UserError(f"{place}: not a sample of lm-eval 0.4, as --log_samples writes them: {lack}")
+    requests = row["arguments"]
+    requests = list(requests.values()) if isinstance(requests, dict) else requests
+    request = requests[0] if requests else []
+    prompt, generation = (list(request.values()) if isinstance(request, dict) else [*request, None, None])[:2]
+    responses = row["resps"]
+    generated = isinstance(generation, dict) and len(requests) == len(responses) == 1
+    if not generated or not all(isinstance(text, str) for text in responses[0]):
+        raise UserError(f"{place}: nothing was generated: only tasks of the type generate_until hold samples")
+    prompt = prompt if isinstance(prompt, str) else json.dumps(prompt)
+    return _Line(doc_id=row["doc_id"], doc=row["doc"], prompt=prompt, generation=generation, texts=list(responses[0]))
+
+
+def _entry(doc: Mapping[str, Any], benchmark: str, place: str) -> Entry:
+    """Read a document as the benchmark's own rows are read, so that questions, and with them ids, are the same."""
+    row = {name.lower(): value for name, value in doc.items()}
+    try:
+        if benchmark in PUBLISHED:
+            # minerva_math writes a normalised answer over the benchmark's
+            boxed = last_boxed(fields.optional(row, "solution") or "") if benchmark == "math500" else None
+            found = PUBLISHED[benchmark].parse({**row, "answer": boxed} if boxed else row)
+        else:
+            found = _own_entry(row)
+        if not found.answer:
+            raise BadRow("has no gold answer; answer, or solution with a box, is looked for")
+    except BadRow as error:
+        raise UserError(f"{place}: {error}; the document has {', '.join(doc)}") from error
+    return found
+
+
+def _own_entry(row: Mapping[str, Any]) -> Entry:
+    question = fields.required(row, "problem", "question")
+    solution = fields.optional(row, "solution")
+    answer = fields.answer(row) or last_boxed(solution or "") or ""
+    if "####" in answer:
+        return GSM8K.parse({"question": question, "answer": answer})
+    return Entry(question=question, answer=answer, solution=solution)
+
+
+def _lm_eval_sampling(generation: Mapping[str, Any]) -> dict[str, Any]:
+    until = generation.get("until") or []
+    # lm-eval decodes greedily unless told otherwise
+    sampled = generation.get("do_sample", bool(generation.get("temperature")))
+    return {
+        "temperature": generation.get("temperature") if sampled else 0.0,
+        "top_p": generation.get("top_p"),
+        "max_tokens": generation.get("max_gen_toks"),
+        "stop": [until] if isinstance(until, str) else list(until),
+    }
+
+
+def seed_of(value: Any) -> int | None:
+    """Return a seed, where a file tells it."""
+    return value if isinstance(value, int) else None

@@ -1,0 +1,241 @@
+"""`expo-bench candidates` and `expo-bench likelihood`: the stages from problems to the two-property table."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from expo_bench.config import CandidatesConfig
+from expo_bench.engines.base import Generator, Scorer
+from expo_bench.engines.choosing import open_engine
+from expo_bench.engines.server.address import shown_urls
+from expo_bench.errors import UserError
+from expo_bench.evaluation.pipeline import draw_samples
+from expo_bench.evaluation.planning import (
+    Plan,
+    Progress,
+    begin,
+    finish,
+    open_planned,
+    resume_candidates_config,
+    sampling_params,
+    save_plan,
+)
+from expo_bench.grading.judge import GRADER, Judge
+from expo_bench.grading.stage import grade
+from expo_bench.likelihood import two_property
+from expo_bench.likelihood.candidates import OwnSamples, candidates
+from expo_bench.likelihood.explanations import explain, missing_explanations
+from expo_bench.likelihood.scoring import CHUNK_TOKENS, likelihoods, missing_likelihoods
+from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
+from expo_bench.rows import LikelihoodMetric, Manifest, Sample
+from expo_bench.storage.run_folder import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A model under which candidates are scored."""
+
+    model: str
+    engine: str = "auto"
+    revision: str | None = None
+    dtype: str = "auto"
+    options: Mapping[str, Any] | None = None
+    replicas: int | None = None
+    ray_address: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The policy's name in the rows; a server's URL is without user and password."""
+        if _is_url(self.model):
+            url, _, served = self.model.partition("#")
+            return f"{shown_urls(url)}#{served}"
+        return self.model if self.revision is None else f"{self.model}@{self.revision}"
+
+
+def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
+    """Draw what is missing and write the candidates; return how many were left out, by source and reason.
+
+    Raises:
+        UserError: bad input, an engine that cannot be used, or a folder that another process writes to.
+    """
+    config, run = _candidates_config(planned), planned.run
+    with run.lock(), Judge() as judge:
+        for one in planned.loaded:
+            for warning in one.warnings:
+                progress.note(f"{one.provenance['name']}: {warning}")
+        save_plan(planned)
+        manifest = _draw(planned, config, progress)
+        if config.draws_own:
+            total = len(planned.problems) * config.n
+            advance = progress.start("grading", total, 0)
+            grade(run, judge=judge, progress=lambda _done, _total: advance(0))
+        left_out = candidates(
+            run,
+            planned.problems,
+            sources=config.sources,
+            policy=manifest.model["name"],
+            own=_own(run, config, manifest, progress),
+            imported=config.imported,
+            judge=judge,
+        )
+        found = Counter(f"candidates:{row.source}" for row in run.candidates())
+        reasons = {f"left out, {reason}": count for reason, count in left_out.items()}
+        finish(run, manifest, {"problems": len(planned.problems), "candidates": found.total(), **found, **reasons})
+    return left_out
+
+
+def measure(
+    run: RunFolder, policies: list[Policy], progress: Progress, *, retry_unscored: bool = False
+) -> list[LikelihoodMetric]:
+    """Score the candidates under each policy, one after the other, and write and return the two-property metrics.
+
+    Candidates that could not be scored before are left alone, or with `retry_unscored` tried again.
+
+    Raises:
+        UserError: the folder holds no candidates, an engine does not score, or a policy's weights have changed.
+    """
+    manifest = run.read_manifest()
+    config = resume_candidates_config(run.path)
+    if manifest.status != "finished":
+        raise UserError(f"the candidates of {run.path} are not all there; give its expo-bench candidates command again")
+    prompt = solve_prompt(config.prompt)
+    if prompt.digest() != manifest.protocol["prompt_digest"]:
+        raise UserError(f"prompt {config.prompt} has changed since {run.path} was made; make the candidates again")
+    with run.lock():
+        for policy in policies:
+            if retry_unscored:
+                run.unscored_path(policy.name).unlink(missing_ok=True)
+            _score(run, policy, config, prompt, progress)
+        metrics = two_property.compute(run)
+        run.write_likelihood_metrics(metrics)
+    return metrics
+
+
+def _candidates_config(planned: Plan) -> CandidatesConfig:
+    if not isinstance(planned.config, CandidatesConfig):
+        raise TypeError("the plan is not one of candidates")
+    return planned.config
+
+
+def _draw(planned: Plan, config: CandidatesConfig, progress: Progress) -> Manifest:
+    """Draw the missing samples and self-explanations; the model is loaded only where one is missing."""
+    run = planned.run
+    samples_missing = planned.n_missing > 0 and config.draws_own
+    missing = missing_explanations(run, planned.problems, config.per_source) if config.explains else []
+    if run.manifest_path.is_file() and not samples_missing and not missing:
+        return run.read_manifest()
+    engine = open_planned(planned, progress)
+    try:
+        manifest = begin(planned, engine.describe(), progress)
+        if samples_missing:
+            draw_samples(planned, engine, progress)
+        if missing:
+            _explain(planned, config, engine, sum(len(indexes) for _, indexes in missing), progress)
+        return manifest
+    finally:
+        engine.close()
+
+
+def _explain(planned: Plan, config: CandidatesConfig, engine: Generator, n_missing: int, progress: Progress) -> None:
+    total = config.per_source * sum(bool(problem.answer) for problem in planned.problems)
+    advance = progress.start("explaining", total, total - n_missing)
+
+    def on_sample(row: Sample) -> None:
+        advance(row.n_tokens or 0)
+
+    explain(
+        planned.run,
+        planned.problems,
+        engine,
+        prompt=explain_prompt(config.explain_prompt),
+        params=sampling_params(config),
+        n=config.per_source,
+        seed=config.seed,
+        on_sample=on_sample,
+    )
+
+
+def _own(run: RunFolder, config: CandidatesConfig, manifest: Manifest, progress: Progress) -> OwnSamples | None:
+    if not config.uses_own:
+        return None
+    if config.samples is None:
+        return OwnSamples(run=run, grader=GRADER, n=config.n, policy=manifest.model["name"])
+    other = RunFolder(config.samples)
+    model = other.read_manifest().model
+    if model.get("weights_digest") != manifest.model.get("weights_digest"):
+        progress.note(f"the samples of {other.path} come from other weights than {config.model}")
+    return OwnSamples(run=other, grader=GRADER, n=config.n, policy=model["name"])
+
+
+def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Prompt, progress: Progress) -> None:
+    total = sum(1 for _ in run.candidates())
+    missing = len(missing_likelihoods(run, policy.name))
+    if total and not missing:
+        _note_unscored(run, policy, progress)
+        return
+    engine = open_policy(policy, config, progress)
+    try:
+        _check_weights(run, policy.name, engine.describe())
+        advance = progress.start("scoring", total, total - missing)
+        likelihoods(
+            run,
+            cast(Scorer, engine),
+            policy=policy.name,
+            prompt=prompt,
+            chunk_tokens=CHUNK_TOKENS * (policy.replicas or 1),
+            on_row=lambda row: advance(row.n_tokens),
+        )
+    finally:
+        engine.close()
+    _note_unscored(run, policy, progress)
+
+
+def open_policy(policy: Policy, config: CandidatesConfig, progress: Progress) -> Generator:
+    """Load a policy in an engine that scores, as the run of candidates asks for it.
+
+    Raises:
+        UserError: its engine does not score, or cannot be used.
+    """
+    name = policy.engine
+    if name == "auto":
+        # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
+        name = "server" if _is_url(policy.model) else "transformers"
+    if name not in ("transformers", "vllm", "server"):
+        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm, or URL#NAME")
+    progress.note(f"loading {policy.name} ({name})")
+    return open_engine(
+        name,
+        policy.model,
+        revision=policy.revision,
+        dtype=policy.dtype,
+        chat_template=config.chat_template,
+        enable_thinking=config.enable_thinking,
+        options=policy.options,
+        replicas=policy.replicas,
+        ray_address=policy.ray_address,
+    )
+
+
+def _is_url(model: str) -> bool:
+    return model.startswith(("http://", "https://"))
+
+
+def _note_unscored(run: RunFolder, policy: Policy, progress: Progress) -> None:
+    if count := sum(map(len, run.unscored(policy.name).values())):
+        path = run.unscored_path(policy.name)
+        progress.note(f"{policy.name}: {count} candidates could not be scored; {path} tells why")
+
+
+def _check_weights(run: RunFolder, policy: str, model: dict[str, Any]) -> None:
+    known = run.scored_model(policy)
+    if known is None:
+        run.write_scored_model(policy, model)
+        return
+    before = known.get("weights_digest")
+    if before != model.get("weights_digest"):
+        path = run.likelihoods_folder(policy)
+        raise UserError(
+            f"{path} was scored with other weights of {policy} ({before}, now {model.get('weights_digest')}); "
+            f"delete it and {path.name}.jsonl to score again"
+        )

@@ -1,0 +1,256 @@
+r"""The stage from candidates to likelihoods: how likely a policy that does not see the answer finds each chain, and how
+much the chain raises the likelihood of the right answer. docs/likelihood.md defines every number.
+
+A problem's prompt is given to the engine once, followed by all that is scored after it: the chains, the chains without
+their own answer and then the slot `\boxed{gold}`, and the slot alone.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
+from expo_bench.errors import UserError
+from expo_bench.likelihood.chains import before_answer
+from expo_bench.prompts import Prompt
+from expo_bench.rows import TOKEN_QUANTILES, Candidate, Likelihood, Problem
+from expo_bench.storage.row_files import Appender
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.token_arrays import TokenArrays, drop_unclaimed, write_part
+
+SAMPLED = "the ids that the policy sampled"
+ENDED = "the text by itself, end-of-turn appended"
+CUT_OFF = "the text by itself, cut off: no end-of-turn"
+
+CHUNK_TOKENS = 32_768
+"""What one engine scores before rows and token arrays are written; a part of Parquet has about as many tokens."""
+_SLOT = "slot"
+_TELLING_IDS = 8
+_MOST_EXPONENT = 700.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One problem and what is to be scored of it."""
+
+    problem_id: str
+    request: ScoreRequest
+    rules: Mapping[str, str]
+    """Candidate id -> boundary rule."""
+    own: frozenset[str]
+    """Candidate ids of the problem's own samples, those scored before included."""
+    opening: int
+    """The slot's tokens before the answer's first."""
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(len(one.token_ids) for one in self.request.continuations)
+
+
+def missing_likelihoods(run: RunFolder, policy: str) -> list[Candidate]:
+    """Return the candidates that are still to be scored: without a likelihood, and not listed as unscored."""
+    done = {(row.problem_id, row.candidate_id) for row in run.likelihoods(policy)}
+    done |= {(problem, name) for problem, reasons in run.unscored(policy).items() for name in reasons}
+    return [row for row in run.candidates() if (row.problem_id, row.candidate_id) not in done]
+
+
+def likelihoods(
+    run: RunFolder,
+    engine: Scorer,
+    *,
+    policy: str,
+    prompt: Prompt,
+    chunk_tokens: int = CHUNK_TOKENS,
+    on_row: Callable[[Likelihood], None] | None = None,
+) -> None:
+    """Score the candidates that have no likelihood under the policy yet; rows and token arrays are on disk every while.
+
+    Args:
+        run: appended to; the caller holds its lock.
+        engine: the policy.
+        policy: its name in the rows.
+        prompt: the solve prompt, which does not show the answer.
+        chunk_tokens: scored between two writes.
+        on_row: called for each new row, after it is written.
+
+    Raises:
+        UserError: there are no candidates.
+
+    A candidate that the engine cannot score gets no row; `RunFolder.unscored` tells it and the reason.
+    """
+    failures = run.unscored(policy)
+    before: dict[str, dict[str, float]] = {}
+    for row in run.likelihoods(policy):
+        before.setdefault(row.problem_id, {})[row.candidate_id] = row.mean_logprob
+    skipped = {problem: {*before.get(problem, ()), *failures.get(problem, ())} for problem in {*before, *failures}}
+    claimed = {(problem, name) for problem, means in before.items() for name in means}
+    drop_unclaimed(run.likelihoods_folder(policy), claimed)
+    with Appender(run.likelihoods_path(policy)) as written:
+        for chunk in _chunks(_jobs(run, engine, policy, prompt, skipped), chunk_tokens):
+            rows, arrays = [], []
+            for job, scores in _scored(engine, chunk):
+                if reasons := _failures(job, scores):
+                    failures.setdefault(job.problem_id, {}).update(reasons)
+                done = [name for name in job.rules if name not in reasons]
+                rows += _rows(job, scores, done, before.get(job.problem_id, {}), policy)
+                arrays += [_arrays(scores[name], name) for name in done]
+            # the arrays first: a row says that its arrays are there
+            if arrays:
+                write_part(run.likelihoods_folder(policy), arrays)
+            written.append(rows)
+            if failures:
+                run.write_unscored(policy, failures)
+            if on_row:
+                for row in rows:
+                    on_row(row)
+
+
+def _jobs(
+    run: RunFolder, engine: Scorer, policy: str, prompt: Prompt, skipped: Mapping[str, set[str]]
+) -> Iterator[_Job]:
+    """Yield what is to be scored of each problem; `skipped` tells what is not: problem -> candidates."""
+    by_problem: dict[str, list[Candidate]] = {}
+    for candidate in run.candidates():
+        by_problem.setdefault(candidate.problem_id, []).append(candidate)
+    if not by_problem:
+        raise UserError(f"{run.path} has no candidates; make them with expo-bench candidates")
+    trusted = _trusted_policies([one for listed in by_problem.values() for one in listed], engine, policy)
+    for problem in run.problems():
+        listed = by_problem.get(problem.problem_id, [])
+        wanted = [one for one in listed if one.candidate_id not in skipped.get(problem.problem_id, ())]
+        if wanted:
+            own = frozenset(one.candidate_id for one in listed if one.source in ("own_correct", "own_incorrect"))
+            yield _job(problem, wanted, own, engine, prompt, trusted)
+
+
+def _trusted_policies(candidates: Sequence[Candidate], engine: Scorer, policy: str) -> frozenset[str]:
+    """Return the policies whose token ids are this engine's: the policy, and those that share its tokenizer.
+
+    Two tokenizers are the same if they agree on some chain of 8 ids or more: different ones do not agree on so many.
+    """
+    trusted = {policy}
+    for one in candidates:
+        if one.policy is None or one.policy in trusted or one.token_ids is None or len(one.token_ids) < _TELLING_IDS:
+            continue
+        if one.finish_reason == "stop" and engine.tokenize(one.text) == one.token_ids:
+            trusted.add(one.policy)
+    return frozenset(trusted)
+
+
+def _job(
+    problem: Problem,
+    wanted: Sequence[Candidate],
+    own: frozenset[str],
+    engine: Scorer,
+    prompt: Prompt,
+    trusted: frozenset[str],
+) -> _Job:
+    slot = engine.tokenize(f"\\boxed{{{problem.answer}}}")[:-1]
+    alone = engine.tokenize("\\boxed{")[:-1]
+    # a tokenizer may join the brace with what follows; the joined token then belongs to the answer
+    opening = next((at for at, pair in enumerate(zip(slot, alone, strict=False)) if pair[0] != pair[1]), len(alone))
+    continuations = [Continuation(key=_SLOT, token_ids=slot)]
+    rules = {}
+    for one in wanted:
+        ids, rules[one.candidate_id] = _chain_ids(one, engine, trusted)
+        cut = engine.tokenize(before_answer(one.text))[:-1]
+        continuations += [
+            Continuation(key=one.candidate_id, token_ids=ids),
+            Continuation(key=f"{one.candidate_id}/{_SLOT}", token_ids=cut + slot, given=len(cut)),
+        ]
+    request = ScoreRequest(
+        problem_id=problem.problem_id,
+        messages=prompt.messages(problem),
+        chat=prompt.chat,
+        continuations=tuple(continuations),
+    )
+    return _Job(problem_id=problem.problem_id, request=request, rules=rules, own=own, opening=opening)
+
+
+def _chain_ids(candidate: Candidate, engine: Scorer, trusted: frozenset[str]) -> tuple[tuple[int, ...], str]:
+    if candidate.token_ids and candidate.policy in trusted:
+        return candidate.token_ids, SAMPLED
+    ids = engine.tokenize(candidate.text)
+    return (ids[:-1], CUT_OFF) if candidate.truncated and len(ids) > 1 else (ids, ENDED)
+
+
+def _chunks(jobs: Iterator[_Job], tokens: int) -> Iterator[list[_Job]]:
+    chunk: list[_Job] = []
+    for job in jobs:
+        chunk.append(job)
+        if sum(one.n_tokens for one in chunk) >= tokens:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _scored(engine: Scorer, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[str, Scored]]]:
+    """Yield each problem with its scores by key, as soon as all are there."""
+    by_id = {job.problem_id: job for job in jobs}
+    scores: dict[str, dict[str, Scored]] = {job.problem_id: {} for job in jobs}
+    for scored in engine.score([job.request for job in jobs]):
+        found = scores[scored.problem_id]
+        found[scored.key] = scored
+        if len(found) == len(by_id[scored.problem_id].request.continuations):
+            yield by_id[scored.problem_id], scores.pop(scored.problem_id)
+
+
+def _failures(job: _Job, scores: Mapping[str, Scored]) -> dict[str, str]:
+    """Return why candidates were not scored: a chain, the slot after it, or the slot alone could not be."""
+    reasons = {}
+    for name in job.rules:
+        needed = (scores[name], scores[f"{name}/{_SLOT}"], scores[_SLOT])
+        if error := next((one.error for one in needed if one.error), None):
+            reasons[name] = error
+    return reasons
+
+
+def _rows(
+    job: _Job, scores: Mapping[str, Scored], done: Sequence[str], known: Mapping[str, float], policy: str
+) -> list[Likelihood]:
+    means = {**known, **{name: float(scores[name].logprobs.mean(dtype=np.float64)) for name in done}}
+    without = scores[_SLOT].logprobs
+    rows = []
+    for name in done:
+        entropies = scores[name].entropies
+        logprobs = scores[name].logprobs.astype(np.float64)
+        within = scores[f"{name}/{_SLOT}"].logprobs
+        rivals = [means[other] for other in job.own if other != name and other in means]
+        rows.append(
+            Likelihood(
+                problem_id=job.problem_id,
+                candidate_id=name,
+                policy=policy,
+                n_tokens=len(logprobs),
+                sum_logprob=float(logprobs.sum()),
+                mean_logprob=means[name],
+                logprob_quantiles=tuple(map(float, np.quantile(logprobs, TOKEN_QUANTILES))),
+                perplexity=math.exp(min(-means[name], _MOST_EXPONENT)),
+                mean_entropy=None if entropies is None else float(entropies.mean(dtype=np.float64)),
+                rank=1 + sum(rival > means[name] for rival in rivals) if rivals else None,
+                answer_logprob_with=_total(within[job.opening :]),
+                answer_logprob_without=_total(without[job.opening :]),
+                opening_logprob_with=_total(within[: job.opening]),
+                opening_logprob_without=_total(without[: job.opening]),
+                boundary_rule=job.rules[name],
+            )
+        )
+    return rows
+
+
+def _total(logprobs: NDArray[np.float32]) -> float:
+    return float(logprobs.sum(dtype=np.float64))
+
+
+def _arrays(scored: Scored, candidate_id: str) -> TokenArrays:
+    return TokenArrays(
+        problem_id=scored.problem_id,
+        candidate_id=candidate_id,
+        token_ids=scored.token_ids,
+        logprobs=scored.logprobs,
+        entropies=scored.entropies,
+    )

@@ -1,0 +1,225 @@
+"""The two-property table: by level and source, how likely the candidates are and how much they help.
+
+docs/likelihood.md defines the columns.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expo_bench import stats
+from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Problem, Source
+from expo_bench.stats import Floats
+from expo_bench.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+Scored = tuple[int, Candidate, Likelihood]
+"""Position of the problem, the candidate, its likelihood."""
+
+_REFERENCE: Source = "self_explanation"
+_QUANTITIES: dict[str, Callable[[Candidate, Likelihood], float | None]] = {
+    "mean_logprob": lambda _, row: row.mean_logprob,
+    "answer_lift": lambda _, row: row.answer_logprob_with - row.answer_logprob_without,
+    "answer_logprob_with": lambda _, row: row.answer_logprob_with,
+    "answer_logprob_without": lambda _, row: row.answer_logprob_without,
+    "mean_entropy": lambda _, row: row.mean_entropy,
+    "tokens": lambda _, row: row.n_tokens,
+    "rank": lambda _, row: row.rank,
+    "reaches_answer": lambda candidate, _: candidate.reaches_answer,
+    "leaks_answer": lambda candidate, _: candidate.leaks_answer,
+    "repetitive": lambda candidate, _: candidate.repetitive,
+    "truncated": lambda candidate, _: candidate.truncated,
+}
+_RATES = {"reaches_answer", "leaks_answer", "repetitive", "truncated"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Column:
+    """One number of one source, problem by problem."""
+
+    name: str
+    source: Source
+    values: Floats
+    """Shape (P,)."""
+    weights: Floats
+    """Shape (P,); 0 where the problem does not enter."""
+    counts: Floats
+    """Candidates of the source that enter, shape (P,)."""
+
+
+def compute(run: RunFolder, *, draws: int = 10_000, seed: int = 0) -> list[LikelihoodMetric]:
+    """Compute the table of every policy under which the run's candidates were scored; nothing is written."""
+    problems = list(run.problems())
+    positions = {problem.problem_id: position for position, problem in enumerate(problems)}
+    candidates = {(row.problem_id, row.candidate_id): row for row in run.candidates()}
+    counts = stats.resample_counts(len(problems), draws, seed)
+    metrics = []
+    for policy in run.policies():
+        # a row that stands twice in the file counts once
+        rows_by_key = {(row.problem_id, row.candidate_id): row for row in run.likelihoods(policy)}
+        scored = [(positions[key[0]], candidates[key], row) for key, row in rows_by_key.items() if key in candidates]
+        columns = _columns(scored, len(problems))
+        for subset, rows in _subsets(problems).items():
+            metrics += _subset_metrics(columns, subset, policy, rows, counts.take(rows, axis=1))
+    return metrics
+
+
+def _columns(scored: Sequence[Scored], n_problems: int) -> list[_Column]:
+    present = {candidate.source for _, candidate, _ in scored}
+    columns: dict[tuple[str, Source], _Column] = {}
+    for source in (one for one in SOURCES if one in present):
+        own = [one for one in scored if one[1].source == source]
+        for name, quantity in _QUANTITIES.items():
+            known = [(at, float(value)) for at, one, row in own if (value := quantity(one, row)) is not None]
+            places = np.array([at for at, _ in known], dtype=np.intp)
+            count = np.bincount(places, minlength=n_problems).astype(np.float64)
+            total = np.bincount(places, weights=[value for _, value in known], minlength=n_problems)
+            mean = total / np.maximum(count, 1)
+            columns[name, source] = _Column(name=name, source=source, values=mean, weights=count, counts=count)
+    return [*columns.values(), *_comparisons(columns, present - {_REFERENCE})]
+
+
+def _comparisons(columns: dict[tuple[str, Source], _Column], sources: set[Source]) -> list[_Column]:
+    """Return each source against the self-explanations of the same problems, problems with both only."""
+    found = []
+    for source in (one for one in SOURCES if one in sources and ("mean_logprob", _REFERENCE) in columns):
+        for name, quantity in (("logprob_gap", "mean_logprob"), ("lift_gap", "answer_lift")):
+            one, other = columns[quantity, source], columns[quantity, _REFERENCE]
+            both = ((one.counts > 0) & (other.counts > 0)).astype(np.float64)
+            gap = one.values - other.values
+            found.append(_Column(name=name, source=source, values=gap, weights=both, counts=one.counts * both))
+            if quantity == "mean_logprob":
+                # a mean of ratios with the denominators as weights is the ratio of the means
+                below = np.maximum(-other.values, 0) * both
+                ratio = -one.values / np.where(below > 0, below, 1)
+                used = one.counts * (below > 0)
+                found.append(_Column(name="nll_ratio", source=source, values=ratio, weights=below, counts=used))
+    return found
+
+
+def _subsets(problems: Sequence[Problem]) -> dict[str, NDArray[np.intp]]:
+    several = len({problem.benchmark for problem in problems}) > 1
+    found: dict[tuple[str, int], list[int]] = {}
+    names = {("", -1): "all"}
+    for position, problem in enumerate(problems):
+        benchmark = problem.benchmark if several else ""
+        within = f"benchmark={benchmark}" if several else ""
+        keys = [("", -1)]
+        if several:
+            keys.append((benchmark, -1))
+            names[benchmark, -1] = within
+        if problem.level is not None:
+            keys.append((benchmark, problem.level))
+            names[keys[-1]] = ",".join(filter(None, [within, f"level={problem.level}"]))
+        for key in keys:
+            found.setdefault(key, []).append(position)
+    return {names[key]: np.array(found[key], dtype=np.intp) for key in sorted(found)}
+
+
+def _subset_metrics(
+    columns: Sequence[_Column],
+    subset: str,
+    policy: str,
+    rows: NDArray[np.intp],
+    draws: NDArray[np.uint8],
+) -> list[LikelihoodMetric]:
+    used = [column for column in columns if column.weights[rows].any()]
+    if not used:
+        return []
+    values = np.stack([column.values[rows] for column in used], axis=1)
+    weights = np.stack([column.weights[rows] for column in used], axis=1)
+    rates = np.array([column.name in _RATES for column in used])
+    numbers = zip(*stats.clustered_mean(values, weights), *stats.intervals(values, weights, draws, rates), strict=True)
+    return [
+        LikelihoodMetric(
+            name=column.name,
+            subset=subset,
+            source=column.source,
+            policy=policy,
+            value=_known(value),
+            stderr=_known(stderr),
+            ci_low=_known(low),
+            ci_high=_known(high),
+            n_problems=int((column.weights[rows] > 0).sum()),
+            n_candidates=int(column.counts[rows].sum()),
+        )
+        for column, (value, stderr, low, high) in zip(used, numbers, strict=True)
+    ]
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+_HEADS = {
+    "mean_logprob": "log p\nper token",
+    "nll_ratio": "NLL\nratio",
+    "answer_lift": "answer\nlift",
+    "tokens": "tokens",
+    "reaches_answer": "reach\n%",
+    "leaks_answer": "leak\n%",
+}
+
+
+_LABELS: dict[Source, str] = {
+    "self_explanation": "self-expl.",
+    "own_correct": "own right",
+    "own_incorrect": "own wrong",
+}
+
+
+def table(metrics: Sequence[LikelihoodMetric], policy: str) -> "Table":
+    """Return the terminal's table of one policy: levels and sources down, the two properties and the filters across."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(
+        title=Text(policy, style="bold"),
+        caption="nats; NLL ratio to self-expl.; below, 95% intervals over problems",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        title_justify="left",
+        caption_justify="left",
+    )
+    shown.add_column("", no_wrap=True)
+    for head in ("n", *_HEADS.values()):
+        shown.add_column(head, justify="right", no_wrap=True)
+    found = {(row.subset, row.source, row.name): row for row in metrics if row.policy == policy}
+    subsets = {subset for subset, _, _ in found}
+    if len(subsets) == 2:
+        # one level: it is "all" by another name
+        found = {key: row for key, row in found.items() if key[0] != "all"}
+    last = ""
+    for subset, source in dict.fromkeys((subset, source) for subset, source, _ in found):
+        if subset != last:
+            shown.add_row(Text(subset, style="bold"))
+            last = subset
+        cells = [_cell(found.get((subset, source, name)), percent=name in _RATES) for name in _HEADS]
+        count = found[subset, source, "mean_logprob"].n_candidates
+        shown.add_row(f" {_LABELS.get(source, source)}", str(count), *cells)
+    return shown
+
+
+def _cell(metric: LikelihoodMetric | None, *, percent: bool) -> "Text":
+    from rich.text import Text
+
+    if metric is None or metric.value is None:
+        return Text("")
+    text = Text(_number(metric.value, percent))
+    if metric.ci_low is None or metric.ci_high is None:
+        return text
+    return text.append(f"\n{_number(metric.ci_low, percent)}…{_number(metric.ci_high, percent)}", style="dim")
+
+
+def _number(value: float, percent: bool) -> str:
+    if percent:
+        return f"{100 * value:.0f}"
+    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}"

@@ -1,0 +1,4 @@
+"""Run folders on disk: rows in, rows out.
+
+No other room opens a result file.
+"""

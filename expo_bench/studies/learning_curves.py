@@ -1,0 +1,177 @@
+"""Learning curves of a study: what each arm solves after how many steps and generated tokens.
+
+The interval is a bootstrap over both problems and seeds: each draw takes as many seeds and as many problems, with
+replacement, and averages what they share. With few seeds it is too narrow rather than too wide, so the seeds' own
+values stand beside it.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expo_bench import stats
+from expo_bench.errors import UserError
+from expo_bench.grading.judge import GRADER
+from expo_bench.rows import TELLING
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.studies.study import Run
+from expo_bench.trainers.ledger import zero_reward
+from expo_bench.trainers.recipe import ONLINE
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One metric of one arm after so many steps."""
+
+    arm: str
+    step: int
+    metric: str
+    """pass@1, @4, @8 or @64, or "groups all wrong" (of training, mean of the steps since the point before)."""
+    level: int | None
+    """None: all problems that were evaluated."""
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    """Bootstrap 95% interval over problems and seeds; None for what is counted and not sampled."""
+    per_seed: tuple[float, ...]
+    n_problems: int
+    generated_tokens: float
+    """By the policy during training so far, all purposes, mean of the seeds."""
+
+
+def learning_curves(runs: Iterable[Run], *, draws: int = 10_000, seed: int = 0) -> list[Point]:
+    """Return the points of all arms, from the finished runs.
+
+    Raises:
+        UserError: no run is finished.
+    """
+    arms: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.done:
+            arms.setdefault(run.arm, []).append(run)
+    if not arms:
+        raise UserError("no run of the study is finished yet")
+    points = []
+    for arm, listed in arms.items():
+        tokens = [_tokens_by_step(run) for run in listed]
+        wrong = [_all_wrong_by_step(run) for run in listed]
+        steps = [0, *listed[0].folder.checkpoints()]
+        for before, step in zip([0, *steps], steps, strict=False):
+            spent = float(np.mean([sum(count for at, count in one.items() if at < step) for one in tokens]))
+            points += _evaluated(arm, step, listed, spent, draws, seed)
+            if step:
+                shares = [_mean(share for at, share in one.items() if before <= at < step) for one in wrong]
+                points += _counted(arm, step, shares, spent)
+    return points
+
+
+def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float, draws: int, seed: int) -> list[Point]:
+    folders = [run.folder.evaluation(step) for run in runs if run.folder.evaluation(step).manifest_path.is_file()]
+    if not folders:
+        return []
+    counted = [right_counts(folder) for folder in folders]
+    problems = {problem.problem_id: problem.level for problem in folders[0].problems()}
+    shared = [one for one in problems if all(one in counts for counts in counted)]
+    n = np.array([[counts[one][0] for one in shared] for counts in counted])
+    c = np.array([[counts[one][1] for one in shared] for counts in counted])
+    levels = np.array([problems[one] or 0 for one in shared])
+    points = []
+    for k in (k for k in (1, 4, 8, 64) if k <= n.min()):
+        solved = np.stack([stats.pass_at_k(*pair, k) for pair in zip(n, c, strict=True)])
+        for level in [None, *sorted(set(levels.tolist()))] if len(set(levels.tolist())) > 1 else [None]:
+            part = solved if level is None else solved[:, levels == level]
+            low, high = bootstrap_interval(part, draws, seed)
+            points.append(
+                Point(
+                    arm=arm,
+                    step=step,
+                    metric=f"pass@{k}",
+                    level=level,
+                    value=float(part.mean()),
+                    ci_low=low,
+                    ci_high=high,
+                    per_seed=tuple(map(float, part.mean(axis=1))),
+                    n_problems=part.shape[1],
+                    generated_tokens=spent,
+                )
+            )
+    return points
+
+
+def bootstrap_interval(values: Floats, draws: int, seed: int) -> tuple[float, float]:
+    """Return the 95% interval of the mean of values (seeds S, problems P), both resampled with replacement.
+
+    Where all values are 0, or all 1, resampling sees no spread: the far end is then that of Clopper and Pearson for P
+    problems (1 - 0.025 ** (1 / P) for 0), as if the seeds told nothing more.
+    """
+    if np.allclose(values, 0) or np.allclose(values, 1):
+        most = float(1 - 0.025 ** (1 / values.shape[1]))
+        return (0.0, most) if values.flat[0] < 0.5 else (1 - most, 1.0)
+    rng = np.random.default_rng(seed)
+    n_seeds, n_problems = values.shape
+    seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws) / n_seeds
+    problems = rng.multinomial(n_problems, np.full(n_problems, 1 / n_problems), size=draws) / n_problems
+    means = ((seeds @ values) * problems).sum(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def right_counts(folder: RunFolder) -> dict[str, tuple[int, int]]:
+    """Return each problem's samples that tell what the policy can, and the right ones among them; see `TELLING`."""
+    found: dict[str, tuple[int, int]] = {}
+    for grade in folder.grades(GRADER):
+        if grade.status in TELLING:
+            n, c = found.get(grade.problem_id, (0, 0))
+            found[grade.problem_id] = (n + 1, c + (grade.correct is True))
+    return found
+
+
+def _tokens_by_step(run: Run) -> dict[int, int]:
+    """Return the tokens that were generated for each step; methods in rounds generate for a round's first step."""
+    by_step: dict[int, int] = {}
+    if run.recipe.method not in ONLINE:
+        rounds = json.loads(run.folder.record_path.read_bytes())["rounds"]
+        length = run.recipe.steps // run.recipe.rounds
+        return {number * length: sum(one["generated_tokens"].values()) for number, one in enumerate(rounds)}
+    for row in run.folder.rollouts():
+        if row.source != "expert":
+            by_step[row.step] = by_step.get(row.step, 0) + row.n_tokens
+    return by_step
+
+
+def _all_wrong_by_step(run: Run) -> dict[int, float]:
+    rows = zero_reward(run.folder.rollouts())
+    groups: dict[int, list[tuple[int, float]]] = {}
+    for row in rows:
+        groups.setdefault(row.step, []).append((row.groups, row.all_wrong))
+    return {step: sum(n * share for n, share in some) / sum(n for n, _ in some) for step, some in groups.items()}
+
+
+def _counted(arm: str, step: int, shares: Sequence[float | None], spent: float) -> list[Point]:
+    known = tuple(share for share in shares if share is not None)
+    if not known:
+        return []
+    return [
+        Point(
+            arm=arm,
+            step=step,
+            metric="groups all wrong",
+            level=None,
+            value=float(np.mean(known)),
+            ci_low=None,
+            ci_high=None,
+            per_seed=known,
+            n_problems=0,
+            generated_tokens=spent,
+        )
+    ]
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return sum(listed) / len(listed) if listed else None

@@ -1,0 +1,230 @@
+"""A study: arms (recipes that differ in what is asked) x seeds, trained and evaluated, and read as one result.
+
+Each run is an `expo-bench train` of its own, in its own process and folder, so a study can be stopped at any point and
+goes on with the runs that are not finished. Runs are independent: `jobs` of them share the machine. Runs that would
+evaluate the same base in the same way share one evaluation.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from expo_bench.config import CandidatesConfig, load_candidates_config, load_settings
+from expo_bench.errors import UserError
+from expo_bench.evaluation.planning import Progress
+from expo_bench.storage.row_files import write_atomically, writing
+from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.training import load_recipe, recipe_yaml, same_run
+
+_POLL_SECONDS = 0.2
+_RESERVED = (".", "..", "candidates", "figures", "ledger")
+
+
+class Study(BaseModel):
+    """What a study file may hold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seeds: tuple[int, ...] = Field(min_length=1)
+    shared: dict[str, Any] = Field(default_factory=dict)
+    """Settings of every recipe."""
+    arms: dict[str, dict[str, Any]] = Field(min_length=1)
+    """Name of an arm -> the settings in which its recipe differs; null takes a shared section out."""
+    candidates: dict[str, Any] | None = None
+    """Settings of `expo-bench candidates` for a look at the base's candidate positives before training; those that are
+    not given are taken from `shared` and its evaluation. None: no such stage."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One arm with one seed."""
+
+    arm: str
+    seed: int
+    recipe: Recipe
+    folder: TrainingFolder
+
+    @property
+    def done(self) -> bool:
+        """Whether it was trained and evaluated to its end."""
+        return self.folder.record_path.is_file()
+
+
+def load_study(file: Path) -> Study:
+    """Return the study that a YAML file describes.
+
+    Raises:
+        UserError: unreadable file, or a key or value that does not fit.
+    """
+    return load_settings(Study, file, {})
+
+
+def runs(study: Study, path: Path) -> list[Run]:
+    """Return all runs of a study, seed by seed, so that a stopped study has compared what it has.
+
+    Raises:
+        UserError: an arm is no recipe; the line names it.
+    """
+    found = []
+    for seed in study.seeds:
+        for arm, differing in study.arms.items():
+            if arm in _RESERVED or not all(letter.isalnum() or letter in "-_.+" for letter in arm):
+                raise UserError(
+                    f"arm {arm!r}: a name of letters, digits and - _ . + is wanted, other than candidates, figures and "
+                    "ledger; it becomes a folder's"
+                )
+            settings = _merged(study.shared, differing)
+            try:
+                recipe = load_recipe(None, {**settings, "seed": seed})
+            except UserError as error:
+                raise UserError(f"arm {arm}: {error}") from error
+            found.append(Run(arm=arm, seed=seed, recipe=recipe, folder=TrainingFolder(path / arm / f"seed-{seed}")))
+    return found
+
+
+def candidates_config(study: Study) -> CandidatesConfig | None:
+    """Return the settings of the stage of candidates; None where the study has none.
+
+    Raises:
+        UserError: a key or value that does not fit.
+    """
+    if study.candidates is None:
+        return None
+    policy = ("model", "revision", "dtype", "data_dir", "prompt", "explain_prompt", "max_tokens", "temperature")
+    held_out = ("benchmarks", "split", "levels", "limit")
+    evaluation = study.shared.get("evaluation") or {}
+    settings = {
+        "seed": study.seeds[0],
+        **{key: study.shared[key] for key in policy if key in study.shared},
+        **{key: evaluation[key] for key in held_out if key in evaluation},
+        **study.candidates,
+    }
+    try:
+        return load_candidates_config(None, settings)
+    except UserError as error:
+        raise UserError(f"candidates: {error}") from error
+
+
+def _merged(shared: Mapping[str, Any], differing: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(shared)
+    for key, value in differing.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[str]:
+    """Train and evaluate the runs that are not finished; return the lines of those that failed.
+
+    Args:
+        study: arms and seeds.
+        path: the study's folder; holds a folder for each arm, in it one for each seed.
+        progress: is told of each finished run.
+        jobs: runs at the same time; the processors are shared among them.
+
+    Raises:
+        UserError: an arm is no recipe, or the folder holds another study.
+    """
+    everything = runs(study, path)
+    _check_same_study(everything)
+    write_atomically(path / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
+    waiting = [run for run in everything if not run.done]
+    advance = progress.start("runs", len(everything), len(everything) - len(waiting))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    failed = []
+    running: dict[subprocess.Popen[bytes], Run] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                run = waiting.pop(0)
+                _take_base_evaluation(run, everything)
+                running[_start(run, threads)] = run
+            for process in [process for process in running if process.poll() is not None]:
+                run = running.pop(process)
+                if process.returncode:
+                    failed.append(f"{run.arm}, seed {run.seed}: {_last_line(run)}")
+                    progress.note(failed[-1])
+                advance(0)
+            time.sleep(_POLL_SECONDS)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait()
+    return failed
+
+
+def _check_same_study(everything: Sequence[Run]) -> None:
+    """Arms and seeds may be added to a study; what its finished runs were made with may not change."""
+    for run in everything:
+        if run.folder.recipe_path.is_file() and not same_run(run.folder, run.recipe):
+            raise UserError(f"{run.folder.path} was made with another recipe; choose another folder with -o")
+
+
+def _take_base_evaluation(run: Run, everything: Sequence[Run]) -> None:
+    """Give the run the finished evaluation of its base from another that asks for the same."""
+    own = run.folder.evaluation(0)
+    wanted = _base_evaluation(run.recipe)
+    if own.path.exists() or wanted is None:
+        return
+    for other in everything:
+        there = other.folder.evaluation(0)
+        # the report is what an evaluation writes last
+        if there.report_path.is_file() and _base_evaluation(other.recipe) == wanted:
+            if not run.folder.recipe_path.is_file():
+                run.folder.begin(recipe_yaml(run.recipe))
+            torn = own.path.with_name("copying")
+            shutil.rmtree(torn, ignore_errors=True)
+            with writing(own.path):
+                shutil.copytree(there.path, torn, copy_function=_link_or_copy, ignore=shutil.ignore_patterns(".lock"))
+                torn.rename(own.path)
+            return
+
+
+def _base_evaluation(recipe: Recipe) -> dict[str, Any] | None:
+    from expo_bench.trainers.callbacks import evaluation_settings
+
+    chosen = recipe.evaluation
+    return None if chosen is None else evaluation_settings(recipe, chosen, recipe.model)
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    # a link takes no room, and rows of a finished evaluation are replaced, never written in place
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _start(run: Run, threads: int) -> "subprocess.Popen[bytes]":
+    recipe = run.folder.path.parent / f"seed-{run.seed}.yaml"
+    write_atomically(recipe, recipe_yaml(run.recipe))
+    command = [sys.executable, "-m", "expo_bench", "train", str(recipe), "-o", str(run.folder.path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    with writing(_log_path(run)):
+        log = _log_path(run).open("ab")
+    with log:
+        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+
+
+def _log_path(run: Run) -> Path:
+    return run.folder.path.parent / f"seed-{run.seed}.log"
+
+
+def _last_line(run: Run) -> str:
+    lines = _log_path(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f"{lines[-1] if lines else 'no output'} (see {_log_path(run)})"

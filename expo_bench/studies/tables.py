@@ -1,0 +1,93 @@
+"""The tables of a study's page: what each arm solves in the end, level by level, and what the ledger counts."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from expo_bench.reports.tables import MISSING, Cell, Row, Table
+from expo_bench.studies.learning_curves import Point
+
+_PAPER = {
+    "base, pass@64": (97, 88, 75, 32, 4),
+    "GRPO, pass@4": (91, 84, 77, 39, 2),
+    "GRPO + expert chains, pass@4": (95, 89, 83, 65, 12),
+    "ExP-GRPO, pass@4": (96, 91, 86, 76, 23),
+}
+
+
+def arms(points: Sequence[Point]) -> list[str]:
+    """Return the arms in the order of the study."""
+    return list(dict.fromkeys(point.arm for point in points))
+
+
+def last(points: Sequence[Point], arm: str, level: int | None = None) -> dict[str, Point]:
+    """Return the arm's points after its last step, by metric."""
+    step = max(point.step for point in points if point.arm == arm)
+    return {one.metric: one for one in points if (one.arm, one.step, one.level) == (arm, step, level)}
+
+
+def end_table(points: Sequence[Point]) -> Table:
+    """Return what each arm solves after its last step, best first."""
+    rows = []
+    for arm in sorted(arms(points), key=lambda arm: -last(points, arm)["pass@1"].value):
+        ends = last(points, arm)
+        one, wrong = ends["pass@1"], ends.get("groups all wrong")
+        seeds = Cell(text=", ".join(f"{100 * value:.1f}" for value in one.per_seed))
+        shares = Cell(text=MISSING if wrong is None else f"{100 * wrong.value:.0f}")
+        tokens = Cell(text=f"{one.generated_tokens:,.0f}")
+        rows.append(Row(label=arm, depth=1, cells=[_cell(one), seeds, _cell(ends.get("pass@8")), shares, tokens]))
+    caption = (
+        "Percent of held-out problems after the last step, mean of the seeds, with the 95% interval over both. "
+        "All wrong: training groups without a right rollout since the checkpoint before. Tokens: generated in training."
+    )
+    return Table(caption=caption, head=["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"], rows=rows)
+
+
+def level_tables(points: Sequence[Point]) -> list[Table]:
+    """Return pass@1 and pass@4 by level, before training and after; nothing where one level was evaluated."""
+    levels = sorted({one.level for one in points if one.level is not None})
+    tables = []
+    for metric in ("pass@1", "pass@4") if levels else ():
+        before = {one.level: one for one in reversed(points) if one.metric == metric and one.step == 0}
+        rows = [Row(label="before training", depth=0, cells=[_cell(before.get(level)) for level in levels])]
+        for arm in arms(points):
+            cells = [_cell(last(points, arm, level).get(metric)) for level in levels]
+            rows.append(Row(label=arm, depth=1, cells=cells))
+        caption = f"{metric} by level, percent, with 95% intervals over problems and seeds."
+        tables.append(Table(caption=caption, head=["Arm", *(f"level {level}" for level in levels)], rows=rows))
+    return tables
+
+
+def paper_table() -> Table:
+    """Return the published numbers by level (ExPO, arXiv 2507.02834; told by one reader, those of level 5 by two)."""
+    rows = [Row(label=name, cells=[Cell(text=str(value)) for value in values]) for name, values in _PAPER.items()]
+    caption = (
+        "For reference, as published (arXiv 2507.02834): Qwen2.5-3B-Instruct trained on MATH, test problems of MATH by "
+        "level, percent. Not to be compared with the numbers above: others measure 40% avg@4 for the stock model at "
+        "level 5, so the protocol was a harsher one. Measure the base yourself."
+    )
+    return Table(caption=caption, head=["Policy", *(f"level {level}" for level in range(1, 6))], rows=rows)
+
+
+def ledger_table(content: Mapping[str, Any]) -> Table:
+    """Return the coverage cells, an arm a row."""
+    rows = []
+    for section in content["comparisons"]:
+        numbers = section["subsets"]["all"]
+        cells, null = numbers["cells"], numbers["null"]
+        shown = [cells["both"], cells["base_only"], cells["trained_only"], f"{null['expected']:.1f}", cells["neither"]]
+        texts = [*shown, section["verdict"]["kind"]]
+        rows.append(Row(label=section["trained"], depth=1, cells=[Cell(text=str(text)) for text in texts]))
+    budget = content["comparisons"][0]["subsets"]["all"]["budget"]["smallest"]
+    caption = (
+        f"Problems solved in {budget} samples by the base and by the arm's last checkpoint, first seed. By "
+        "chance: how many new (or lost) ones two draws of the same policy would show."
+    )
+    head = ["Arm", "both", "lost", "new", "by chance", "neither", "verdict"]
+    return Table(caption=caption, head=head, rows=rows)
+
+
+def _cell(point: Point | None) -> Cell:
+    if point is None:
+        return Cell(text=MISSING)
+    low, high = 100 * (point.ci_low or 0.0), 100 * (point.ci_high or 0.0)
+    return Cell(text=f"{100 * point.value:.1f}", interval=f"{low:.1f}…{high:.1f}")

@@ -1,0 +1,116 @@
+"""`expo-bench train`: what it prints, what it refuses, and how it ends."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from expo_bench.commands.cli import app
+from expo_bench.errors import UserError
+from expo_bench.trainers.folder import TrainingFolder
+
+COMMAND = str(Path(sys.executable).with_name("expo-bench"))
+RECIPE = {
+    "method": "expo_grpo", "model": "micro", "benchmark": "micro", "levels": [2], "limit": 8, "steps": 2,
+    "prompts_per_step": 2, "num_generations": 4, "max_tokens": 40, "learning_rate": 1e-4,
+}  # fmt: skip
+
+
+@pytest.fixture
+def recipe(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(RECIPE))
+    (tmp_path / "no_gold.jsonl").write_text('{"question": "What is 1 + 1?", "answer": null}\n')
+    return "small.yaml"
+
+
+def refused(*words):
+    found = CliRunner().invoke(app, ["train", *words])
+    assert isinstance(found.exception, UserError), found.output
+    assert "\n" not in str(found.exception)
+    assert found.stdout == ""
+    return str(found.exception)
+
+
+BAD = [
+    (["nothing.yaml"], "nothing.yaml does not exist"),
+    (["small.yaml", "learning-rate=1"], "learning-rate: no such setting; there are method, model"),
+    (["small.yaml", "expo.betta=1"], "expo.betta: no such setting"),
+    (["small.yaml", "steps=0"], "steps: Input should be greater than or equal to 1"),
+    (["small.yaml", "method=grpo", "expo.beta=0.1"], "grpo has no auxiliary term"),
+    (["small.yaml", "trl.learning_speed=1"], "trl.learning_speed: GRPOConfig has no such field"),
+    (["small.yaml", "trl.max_steps=1"], "trl.max_steps is set by the recipe itself"),
+    (["small.yaml", "model=./nowhere"], "model './nowhere' is neither"),
+    (["small.yaml", "micro_batch=3"], "micro_batch (3) must divide the 8 rollouts"),
+    (["small.yaml", "--dry-run", "--processes", "3"], "prompts_per_step (2) must be a multiple of the 3 processes"),
+    (["small.yaml", "benchmark=no_gold.jsonl", "split=test", "levels=null"], "no_gold.jsonl:1: has no answer"),
+    (["small.yaml", "benchmark=macro"], "unknown benchmark 'macro'"),
+    (["small.yaml", "trl.optim=adamm"], "TRL refuses the recipe"),
+    (["small.yaml", "evaluation={benchmarks: [micro], n: 2, temperature: 0}"], "evaluation: temperature 0 is greedy"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD, ids=[expected[:40] for _, expected in BAD])
+def test_bad_input_is_one_line(recipe, words, expected):
+    assert expected in refused(*words)
+    assert not Path("results").exists() or not any(Path("results").rglob("rollouts.jsonl"))
+
+
+def test_dry_run_says_what_a_run_would_cost(recipe):
+    found = json.loads(CliRunner().invoke(app, ["train", recipe, "--dry-run", "--json"]).stdout)
+    # 2 problems, each 4 own rollouts and 1 explanation of at most 40 tokens
+    expected = {"own": 8, "explanations": 2, "tokens": 400, "sequences_per_pass": 8, "checkpoints": [2]}
+    assert expected.items() <= found["work"].items()
+    assert found["problems"] == "8 of micro (train)"
+    assert found["trl"]["max_completion_length"] == 40
+    assert not Path("results").exists()
+
+
+def test_standard_output_is_the_folder_and_the_same_command_finds_it(recipe):
+    first = CliRunner().invoke(app, ["train", recipe])
+    folder = TrainingFolder(first.stdout.removesuffix("\n"))
+    assert folder.path.parent.name == "results"
+    assert folder.checkpoints() == [2]
+    rows = folder.rollouts_path.read_bytes()
+
+    again = CliRunner().invoke(app, ["train", recipe, "--json"])
+    assert json.loads(again.stdout)["folder"] == str(folder.path)
+    assert folder.rollouts_path.read_bytes() == rows
+    other = json.loads(CliRunner().invoke(app, ["train", recipe, "seed=1", "--dry-run", "--json"]).stdout)
+    assert other["folder"] != str(folder.path)
+
+
+def test_terminated_it_ends_clean_and_goes_on(recipe):
+    words = [COMMAND, "train", recipe, "steps=300", "save_every=2", "-o", "run"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    folder, begun = TrainingFolder("run"), time.monotonic()
+    while not folder.checkpoints() and time.monotonic() - begun < 120:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert err.splitlines()[-1] == "stopped; what was done is saved. The same command goes on with it"
+    for noise in ("Traceback", "Warning", "Triton"):
+        assert noise not in err
+    assert 0 < max(folder.checkpoints()) < 300
+
+
+def test_memory_that_runs_out_is_one_line(recipe, monkeypatch):
+    import torch
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nand more")
+
+    monkeypatch.setattr("expo_bench.trainers.training.train", full)
+    message = refused(recipe, "-o", "run")
+    assert message.startswith(
+        "memory ran out (CUDA out of memory. Tried to allocate 2 GiB): give the command again with a smaller"
+    )

@@ -1,0 +1,65 @@
+"""The ledger of a study whose arms were not all evaluated alike, on run folders made by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from expo_bench.reports.ledger_page import ledger_page
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.studies.ledger import study_ledger
+from expo_bench.studies.study import Run
+from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.trainers.recipe import Recipe
+from tests.ledger.ledger_runs import write_run
+
+BEFORE, AFTER = ["+---", "----"] * 4, ["++++", "+++-"] * 4
+
+
+def arm(path: Path, name: str, *, seed: int = 0, before: list[str] | None = BEFORE, **asked: object) -> Run:
+    """Write a trained run with its two evaluations; they share a model name, as the base of a study does."""
+    folder = TrainingFolder(path / name / f"seed-{seed}")
+    folder.checkpoint(4).mkdir(parents=True)
+    (folder.checkpoint(4) / "trainer_state.json").write_text("{}")
+    for step, outcomes in ((0, before), (4, AFTER)):
+        if outcomes is not None:
+            write_run(folder.evaluation(step).path, outcomes, **asked)  # type: ignore[arg-type]
+    recipe = Recipe(method="grpo", model="micro", benchmark="micro", steps=4, num_generations=2)
+    return Run(arm=name, seed=seed, recipe=recipe, folder=folder)
+
+
+def test_arms_that_were_evaluated_alike_share_the_base(tmp_path: Path) -> None:
+    ledger = study_ledger([arm(tmp_path, "grpo"), arm(tmp_path, "expo"), arm(tmp_path, "grpo", seed=1)])
+    assert ledger is not None
+    found = [(one["base"], one["trained"], one["verdict"]["kind"]) for one in ledger.content["comparisons"]]
+    assert found == [("the base", "grpo", "new problems"), ("the base", "expo", "new problems")]
+    assert ledger.content["notes"] == []
+    assert len(ledger.rows) == 16
+
+
+@pytest.mark.parametrize("asked", [{"first": 100}, {"max_tokens": 32}])
+def test_an_arm_evaluated_otherwise_has_its_own_base(tmp_path: Path, asked: dict[str, object]) -> None:
+    runs = [arm(tmp_path, "grpo"), arm(tmp_path, "other", **asked), arm(tmp_path, "expo")]
+    ledger = study_ledger(runs)
+    assert ledger is not None
+    content = ledger.content
+    found = [(one["base"], one["trained"]) for one in content["comparisons"]]
+    assert found == [("the base", "grpo"), ("the base", "expo"), ("the base of other", "other")]
+    assert list(content["runs"]) == ["the base", "grpo", "expo", "the base of other", "other"]
+    assert content["runs"]["the base of other"]["path"] == str(runs[1].folder.evaluation(0).path)
+    assert content["n_problems"] == (16 if "first" in asked else 8)
+    [note] = content["notes"]
+    assert note.startswith("other: another policy, protocol or other problems")
+    page = ledger_page(content, tmp_path / "ledger" / "report.html").read_text(encoding="utf-8")
+    assert note.replace("'", "&#39;") in page
+
+
+def test_an_arm_that_cannot_be_compared_is_left_out_and_named(tmp_path: Path) -> None:
+    ungraded = arm(tmp_path, "ungraded")
+    RunFolder(ungraded.folder.evaluation(4).path).grades_path("math-verify-0.9").unlink()
+    ledger = study_ledger([ungraded, arm(tmp_path, "grpo"), arm(tmp_path, "no-base", before=None)])
+    assert ledger is not None
+    assert [one["trained"] for one in ledger.content["comparisons"]] == ["grpo"]
+    missing, broken = ledger.content["notes"]
+    assert missing == "no-base is left out: its base or its last checkpoint was not evaluated"
+    assert broken.startswith("ungraded is left out: ") and "has no grades" in broken
+    assert study_ledger([ungraded]) is None

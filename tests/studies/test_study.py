@@ -1,0 +1,176 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from expo_bench.commands.cli import app
+from expo_bench.errors import UserError
+from expo_bench.storage.row_files import write_atomically
+from expo_bench.storage.run_folder import RunFolder
+from expo_bench.studies.learning_curves import bootstrap_interval, learning_curves
+from expo_bench.studies.study import Study, _take_base_evaluation, candidates_config, load_study, runs
+from expo_bench.trainers.training import recipe_yaml
+
+SHARED = {
+    "model": "micro", "benchmark": "micro", "levels": [1], "limit": 8, "steps": 2, "prompts_per_step": 2,
+    "num_generations": 2, "max_tokens": 32, "save_every": 1,
+    "evaluation": {"benchmarks": ["micro"], "levels": [1], "limit": 4, "n": 2},
+}  # fmt: skip
+
+
+def study(**arms):
+    return Study(seeds=(0, 1), shared=SHARED, arms=arms or {"grpo": {"method": "grpo"}})
+
+
+def test_arms_are_the_shared_settings_and_what_differs(tmp_path):
+    chosen = study(
+        grpo={"method": "grpo"},
+        expo={"method": "expo_grpo", "expo": {"beta": 0.5}, "evaluation": {"n": 4}},
+        bare={"method": "grpo", "evaluation": None},
+    )
+    found = {(run.arm, run.seed): run for run in runs(chosen, tmp_path)}
+    assert list(found) == [("grpo", 0), ("expo", 0), ("bare", 0), ("grpo", 1), ("expo", 1), ("bare", 1)]
+    expo = found["expo", 1].recipe
+    assert (expo.seed, expo.expo.beta, expo.evaluation.n, expo.evaluation.limit) == (1, 0.5, 4, 4)
+    assert found["bare", 0].recipe.evaluation is None
+    assert found["expo", 1].folder.path == tmp_path / "expo" / "seed-1"
+
+
+@pytest.mark.parametrize(
+    ("arms", "words"),
+    [
+        ({"a": {"method": "grpo", "betta": 1}}, "arm a: betta: no such setting"),
+        ({"a": {"method": "gpro"}}, "arm a: method"),
+        ({"../a": {"method": "grpo"}}, "becomes a folder's"),
+        ({"candidates": {"method": "grpo"}}, "other than candidates"),
+    ],
+)
+def test_bad_arms_are_named(tmp_path, arms, words):
+    with pytest.raises(UserError, match=words):
+        runs(study(**arms), tmp_path)
+
+
+def test_interval_covers_problems_and_seeds():
+    # one seed solves everything, the other nothing: the mean of two resampled seeds is 0, 1/2 or 1
+    assert bootstrap_interval(np.array([[1.0] * 50, [0.0] * 50]), 2000, 0) == (0.0, 1.0)
+    # seeds agree: a plain bootstrap of a share of 1/2 of 100 problems, 1.96 * 0.05 to either side
+    values = np.tile(np.arange(100) % 2.0, (3, 1))
+    low, high = bootstrap_interval(values, 20_000, 0)
+    assert (low, high) == (pytest.approx(0.402, abs=0.012), pytest.approx(0.598, abs=0.012))
+
+
+def test_interval_of_nothing_solved_is_not_empty():
+    # scipy.stats.binomtest(0, 40).proportion_ci(method="exact").high
+    assert bootstrap_interval(np.zeros((3, 40)), 100, 0) == (0.0, pytest.approx(0.08810, abs=1e-5))
+    assert bootstrap_interval(np.ones((3, 40)), 100, 0) == (pytest.approx(0.91190, abs=1e-5), 1.0)
+    # pass@k of a problem that is always solved may fall short of 1 by rounding
+    assert bootstrap_interval(np.full((3, 40), 1 - 1e-12), 100, 0) == (pytest.approx(0.91190, abs=1e-5), 1.0)
+
+
+def test_a_study_from_its_file_to_its_curves(tmp_path):
+    file = tmp_path / "tiny.yaml"
+    arms = {"grpo": {"method": "grpo"}, "expo": {"method": "expo_grpo"}}
+    candidates = {"n": 2, "per_source": 1}
+    file.write_text(yaml.safe_dump({"seeds": [0], "shared": SHARED, "arms": arms, "candidates": candidates}))
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--jobs", "2", "--json"])
+    assert done.exit_code == 0, done.output
+    points = json.loads(done.stdout)["curves"]
+    assert {(one["arm"], one["step"]) for one in points} == {(arm, step) for arm in arms for step in (0, 1, 2)}
+    first = next(one for one in points if one["step"] == 2 and one["arm"] == "grpo" and one["metric"] == "pass@1")
+    # the curve's value is the harness's own avg@n of that checkpoint
+    metrics = json.loads((out / "grpo/seed-0/evaluations/checkpoint-2/metrics.json").read_text())
+    own = next(one for one in metrics if one["name"] == "avg@2" and one["subset"] == "all")
+    assert first["value"] == pytest.approx(own["value"])
+    tokens = json.loads((out / "grpo/seed-0/training.json").read_text())["generated_tokens"]["own"]
+    assert first["generated_tokens"] == tokens
+    assert all(run.done for run in runs(load_study(file), out))
+    page = (out / "report.html").read_text()
+    assert "In the end" in page and "method: expo_grpo" in page and (out / "figures/learning_curves_1.svg").is_file()
+    # the held-out problems of the evaluation, and what the policies make of them
+    held_out = {problem.problem_id for problem in RunFolder(out / "candidates").problems()}
+    assert held_out == {
+        problem.problem_id for problem in RunFolder(out / "expo/seed-0/evaluations/checkpoint-2").problems()
+    }
+    assert "Candidates and their likelihood" in page and "after expo</h4>" in page and "base: self-explanation" in page
+    # nothing is made again
+    stages = {path: path.stat().st_mtime_ns for path in (out / "candidates").rglob("*.json*")}
+    assert CliRunner().invoke(app, ["study", str(file), "-o", str(out)]).exit_code == 0
+    assert stages == {path: path.stat().st_mtime_ns for path in (out / "candidates").rglob("*.json*")}
+    # another recipe in the same folder is refused, and nothing is written over
+    run = runs(load_study(file), out)[0]
+    file.write_text(yaml.safe_dump({"seeds": [0], "shared": {**SHARED, "steps": 3}, "arms": arms}))
+    refused = CliRunner().invoke(app, ["study", str(file), "-o", str(out)])
+    assert "another recipe" in str(refused.exception)
+    assert run.folder.recipe_path.read_text() == recipe_yaml(run.recipe)
+
+
+def test_candidates_are_of_the_shared_policy_and_the_held_out_problems():
+    shared = {**SHARED, "prompt": "qwen-boxed", "evaluation": {"benchmarks": ["micro"], "levels": [2, 3], "n": 2}}
+    chosen = candidates_config(Study(seeds=(4, 5), shared=shared, arms={"a": {}}, candidates={"levels": [3], "n": 7}))
+    assert (chosen.model, chosen.prompt, chosen.benchmarks, chosen.levels) == ("micro", "qwen-boxed", ("micro",), (3,))
+    assert (chosen.seed, chosen.n, chosen.max_tokens, chosen.limit) == (4, 7, 32, None)
+    assert candidates_config(study()) is None
+    with pytest.raises(UserError, match="candidates: sorces: no such setting"):
+        candidates_config(Study(seeds=(0,), shared=SHARED, arms={"a": {}}, candidates={"sorces": ["own"]}))
+
+
+def test_runs_share_the_evaluation_of_a_base_that_was_made_in_the_same_way(tmp_path):
+    chosen = study(one={"method": "grpo"}, same={"method": "expo_grpo"}, other={"method": "grpo", "prompt": "plain"})
+    listed = runs(chosen, tmp_path)
+    there = listed[0].folder.evaluation(0)
+    write_atomically(there.samples_path, "rows")
+    _take_base_evaluation(listed[1], listed)
+    assert not listed[1].folder.path.exists()  # it is not finished
+    write_atomically(there.report_path, "what comes last")
+    for run in listed[1:]:
+        _take_base_evaluation(run, listed)
+    assert listed[1].folder.evaluation(0).samples_path.samefile(there.samples_path)
+    assert listed[1].folder.recipe_path.is_file()
+    assert not listed[2].folder.path.exists()  # another prompt
+    assert not listed[3].folder.path.exists()  # another seed
+
+
+def test_a_study_whose_runs_all_fail_says_why(tmp_path):
+    file = tmp_path / "bad.yaml"
+    shared = {**SHARED, "model": str(tmp_path / "no-such-model")}
+    file.write_text(yaml.safe_dump({"seeds": [0], "shared": shared, "arms": {"grpo": {"method": "grpo"}}}))
+    failed = CliRunner().invoke(app, ["study", str(file), "-o", str(tmp_path / "out")])
+    assert isinstance(failed.exception, UserError)
+    assert "grpo, seed 0" in str(failed.exception) and "no-such-model" in str(failed.exception)
+
+
+@pytest.mark.fault
+def test_the_demo_is_the_whole_loop(tmp_path):
+    out = tmp_path / "demo"
+    done = CliRunner().invoke(app, ["demo", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    points = json.loads((out / "curves.json").read_text())
+    ends = {
+        one["arm"]: one["value"] for one in points if (one["metric"], one["level"], one["step"]) == ("pass@1", None, 60)
+    }
+    assert set(ends) == {"grpo", "expo_grpo", "grpo_expert"}
+    verdicts = {
+        one["trained"]: one["verdict"]["kind"]
+        for one in json.loads((out / "ledger/ledger.json").read_text())["comparisons"]
+    }
+    assert set(verdicts) == set(ends)
+    page = (out / "report.html").read_text()
+    for heading in (
+        "Learning curves",
+        "By level",
+        "Sharpening or new problems?",
+        "Candidates",
+        "Side by side",
+        "Protocol",
+    ):
+        assert heading.lower() in page.lower(), heading
+    assert not re.search(r"(src|href)=[\"']?https?:", page)
+
+
+def test_no_finished_run(tmp_path):
+    with pytest.raises(UserError, match="no run of the study is finished"):
+        learning_curves(runs(study(), tmp_path))

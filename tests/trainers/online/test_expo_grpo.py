@@ -1,0 +1,253 @@
+"""The auxiliary term and the trainer around it, on the micro policy."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from trl import GRPOConfig, GRPOTrainer
+
+from expo_bench.engines.rendering import chain_ids, problem_ids
+from expo_bench.grading.judge import Judge
+from expo_bench.prompts import BOXED
+from expo_bench.trainers.arguments import grpo_arguments
+from expo_bench.trainers.data import order, prompt_rows, training_problems
+from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.trainers.models import load_policy
+from expo_bench.trainers.online import online
+from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.rewards import GoldAnswerReward
+from expo_bench.trainers.training import train
+
+
+class Silent:
+    def note(self, text):
+        pass
+
+    def start(self, stage, total, done):
+        return lambda n_tokens: None
+
+
+def recipe(method="expo_grpo", **settings):
+    settings = {
+        "model": "micro", "benchmark": "micro", "levels": (2,), "limit": 40, "steps": 3, "prompts_per_step": 2,
+        "num_generations": 4, "max_tokens": 40, "learning_rate": 1e-4, **settings,
+    }  # fmt: skip
+    return Recipe.model_validate({"method": method, **settings})
+
+
+@pytest.fixture(scope="module")
+def judge():
+    with Judge(workers=1) as judge:
+        yield judge
+
+
+def make(tmp_path, chosen, judge):
+    problems = training_problems(chosen).problems
+    folder = TrainingFolder(tmp_path)
+    arguments = GRPOConfig(**grpo_arguments(chosen, folder, 1))
+    return online._trainer(chosen, problems, folder, arguments, judge, True)
+
+
+def run(path, chosen):
+    train(chosen, TrainingFolder(path), Silent())
+    return TrainingFolder(path)
+
+
+def parameters(folder, step):
+    chosen = recipe(model=str(folder.checkpoint(step)))
+    return dict(load_policy(chosen)[0].named_parameters())
+
+
+def largest_difference(one, other):
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+def test_beta_0_is_trl_bit_for_bit(tmp_path, judge):
+    chosen = recipe(steps=20, num_generations=4, sampler="transformers", expo={"beta": 0.0})
+    problems = training_problems(chosen).problems
+
+    ours = make(tmp_path / "ours", chosen, judge)
+    ours.train()
+    model, tokenizer = load_policy(chosen)
+    theirs = GRPOTrainer(
+        model=model,
+        reward_funcs=GoldAnswerReward(problems, judge),
+        args=GRPOConfig(**grpo_arguments(chosen, TrainingFolder(tmp_path / "theirs"), 1)),
+        train_dataset=prompt_rows(problems, BOXED).select(order(len(problems), 40, chosen.seed)),
+        processing_class=tokenizer,
+    )
+    theirs.train()
+
+    def losses(trainer):
+        return [line["loss"] for line in trainer.state.log_history if "loss" in line]
+
+    assert any(losses(theirs))
+    assert losses(ours) == losses(theirs)
+    assert largest_difference(dict(ours.model.named_parameters()), dict(model.named_parameters())) == 0
+
+
+def plain_logprobs(model, prompt, chain):
+    """Log-probabilities of a chain's tokens by one plain forward pass of one row."""
+    with torch.no_grad():
+        logits = model(torch.tensor([[*prompt, *chain]])).logits[0].double().log_softmax(-1)
+    return torch.stack([logits[len(prompt) - 1 + at, token] for at, token in enumerate(chain)])
+
+
+@pytest.mark.parametrize("sampler", ["slots", "transformers"])
+def test_rollouts_are_recorded_with_their_log_probability(tmp_path, sampler):
+    chosen = recipe(steps=1, micro_batch=2, sampler=sampler, learning_rate=0.1)
+    problems = {one.problem_id: one for one in training_problems(chosen).problems}
+    model, tokenizer = load_policy(chosen)
+    found = [row for row in run(tmp_path, chosen).rollouts() if row.source == "own" and row.finish_reason == "stop"]
+    assert len(found) > 4
+    for row in found:
+        ids = chain_ids(tokenizer, row.text)
+        assert len(ids) == row.n_tokens
+        logprobs = plain_logprobs(model, problem_ids(tokenizer, BOXED, problems[row.problem_id]), ids)
+        assert row.sum_logprob == pytest.approx(logprobs.sum().item(), rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("normalise", ["tokens", "sequence"])
+@pytest.mark.parametrize("method", ["expo_grpo", "grpo_expert"])
+def test_term_equals_a_hand_computed_value(tmp_path, judge, method, normalise):
+    term = {"beta": 0.3, "normalise": normalise, "filter": []}
+    trainer = make(tmp_path, recipe(method, expo=term), judge)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    rows = next(iter(trainer.get_train_dataloader()))
+    inputs = trainer._prepare_inputs(rows)
+    with_term = trainer._compute_loss(trainer.model, inputs)
+    without = trainer._compute_loss(trainer.model, {k: v for k, v in inputs.items() if k != "positive"})
+
+    used = [one for one in trainer._positives if one.weight > 0]
+    assert len(used) == 2
+    expected = 0.0
+    for one in used:
+        logprobs = plain_logprobs(trainer.model, one.prompt_ids, one.token_ids)
+        assert one.sum_logprob == pytest.approx(logprobs.sum().item(), rel=1e-4)
+        expected += (logprobs.mean() if normalise == "tokens" else logprobs.sum()).item() / 2
+    assert (without - with_term).item() == pytest.approx(0.3 * expected, rel=1e-3)
+
+
+def test_term_learns_under_the_prompt_that_hides_the_answer(tmp_path, judge):
+    trainer = make(tmp_path, recipe(), judge)
+    trainer.model.train()
+    trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    explained = [one for one in trainer._positives if one.source == "self_explanation"]
+    for one in explained:
+        problem = trainer._problems[one.index]
+        text = trainer.processing_class.apply_chat_template(
+            list(BOXED.messages(problem)), tokenize=False, add_generation_prompt=True
+        )
+        assert one.prompt_ids == trainer.processing_class(text, add_special_tokens=False)["input_ids"]
+        shown = trainer._explainer.prompts([one.index])[0]
+        assert shown != one.prompt_ids
+
+
+def test_explanations_change_no_rollout_and_no_advantage(tmp_path):
+    with_them = run(tmp_path / "expo", recipe(steps=1))
+    without = run(tmp_path / "grpo", recipe("grpo", steps=1))
+    own = [row for row in with_them.rollouts() if row.source == "own"]
+    assert len(own) == 8
+    assert own == [row for row in without.rollouts() if row.source == "own"]
+    assert [row for row in with_them.rollouts() if row.source == "self_explanation"]
+
+
+def test_accumulation_gives_the_trajectory_of_one_batch(tmp_path):
+    one = run(tmp_path / "one", recipe(steps=4))
+    eight = run(tmp_path / "eight", recipe(steps=4, micro_batch=1))
+    assert [row.text for row in one.rollouts()] == [row.text for row in eight.rollouts()]
+    assert largest_difference(parameters(one, 4), parameters(eight, 4)) < 1e-5
+
+
+def test_no_pass_has_more_rows_than_micro_batch_and_the_chains_beside_them(tmp_path, monkeypatch):
+    rows, score = [], GRPOTrainer._get_per_token_logps_and_entropies
+
+    def counted(self, model, ids, mask, kept, batch_size=None, **more):
+        rows.append(batch_size or len(ids))
+        return score(self, model, ids, mask, kept, batch_size=batch_size, **more)
+
+    monkeypatch.setattr(GRPOTrainer, "_get_per_token_logps_and_entropies", counted)
+    chosen = recipe(steps=1, micro_batch=2, prompts_per_step=4, expo={"per_problem": 3})
+    folder = run(tmp_path / "run", chosen)
+    assert all(row.sum_logprob is not None for row in folder.rollouts() if row.text)
+    assert max(rows) <= 4 and len(rows) > 4
+
+
+@pytest.mark.parametrize(("micro_batch", "tolerance"), [(None, 0), (1, 1e-5)])
+def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, monkeypatch, micro_batch, tolerance):
+    whole = run(tmp_path / "whole", recipe(steps=6, save_every=2, limit=5))
+    chosen = recipe(steps=6, save_every=2, limit=5)
+
+    class Stop(Exception):
+        pass
+
+    take = online.Recorder.take
+
+    def stop_at_3(self):
+        rows = take(self)
+        if self._step == 3:
+            raise Stop
+        return rows
+
+    monkeypatch.setattr(online.Recorder, "take", stop_at_3)
+    with pytest.raises(Stop):
+        run(tmp_path / "stopped", chosen)
+    monkeypatch.undo()
+    stopped = TrainingFolder(tmp_path / "stopped")
+    assert stopped.checkpoints() == [2]
+    torn = stopped.checkpoints_path / "checkpoint-4"
+    torn.mkdir()
+    # memory that ran out is no reason to begin again
+    run(tmp_path / "stopped", recipe(steps=6, save_every=2, limit=5, micro_batch=micro_batch))
+    for found, expected in zip(stopped.rollouts(), whole.rollouts(), strict=True):
+        assert replace(found, sum_logprob=0.0) == replace(expected, sum_logprob=0.0)
+        assert found.sum_logprob == pytest.approx(expected.sum_logprob, abs=100 * tolerance)
+    assert len({row.problem_id for row in whole.rollouts()}) == 5
+    assert largest_difference(parameters(whole, 6), parameters(stopped, 6)) <= tolerance
+    assert [line["step"] for line in stopped.log()] == [line["step"] for line in whole.log()]
+
+
+@pytest.mark.parametrize("policy", ["base", "refreshed"])
+def test_who_explains(tmp_path, policy):
+    folder = run(tmp_path, recipe(steps=3, expo={"policy": policy, "refresh_every": 3}))
+    live = run(tmp_path / "live", recipe(steps=3))
+    rows = [row for row in folder.rollouts() if row.source == "self_explanation"]
+    assert rows[:2] == [row for row in live.rollouts() if row.source == "self_explanation"][:2]
+    assert {row.step for row in rows} == {0, 1, 2}
+
+
+def test_annealing(tmp_path, judge):
+    trainer = make(tmp_path, recipe(steps=4, expo={"beta": 0.4, "schedule": "anneal"}), judge)
+    trainer.state.max_steps = 4
+    found = []
+    for step in range(5):
+        trainer.state.global_step = step
+        found.append(round(trainer.aux_coefficient(), 6))
+    assert found == [0.4, 0.3, 0.2, 0.1, 0.0]
+
+
+def test_no_chain_passes_the_filter(tmp_path, caplog):
+    # one token is never an answer
+    chosen = recipe(steps=4, max_tokens=1, expo={"warn_after": 2})
+    with caplog.at_level(logging.WARNING, logger="expo_bench"):
+        folder = run(tmp_path, chosen)
+    lines = [record.getMessage() for record in caplog.records if "no chain has passed" in record.getMessage()]
+    assert [line.split(" for ")[1].split(";")[0] for line in lines] == ["2 steps", "4 steps"]
+    assert folder.checkpoints() == [4]
+
+
+def test_ungradable_rollouts_have_no_reward_and_no_advantage(tmp_path, judge):
+    chosen = recipe(num_generations=2)
+    trainer = make(tmp_path, chosen, judge)
+    # an unreadable gold answer: nobody can tell
+    trainer._problems = trainer._reward._problems = [
+        type(one)(**{**{f: getattr(one, f) for f in one.__slots__}, "answer": "\\frac{"}) for one in trainer._problems
+    ]
+    trainer.model.train()
+    trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    rows = trainer._recorder.take()
+    own = [row for row in rows if row.source == "own"]
+    assert {row.reward for row in own if row.status != "no_answer"} <= {None}
+    assert {row.advantage for row in own} == {0.0}
