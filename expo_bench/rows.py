@@ -1,6 +1,6 @@
 """The rows that flow between stages. Frozen, no logic, no I/O.
 
-A missing value is None, never NaN and never 0. `store` reads and writes these rows; each is one line of JSON.
+A missing value is None, never NaN and never 0. `storage` reads and writes these rows; each is one line of JSON.
 """
 
 from dataclasses import dataclass

@@ -246,7 +246,7 @@ def demo(
     The embedded policy is evaluated and its candidate positives are scored; it is trained by GRPO, by ExP-GRPO and by
     GRPO with expert chains; all that is evaluated again and compared, in one report.
     """
-    file = Path(__file__).parent / "assets" / "studies" / "demo.yaml"
+    file = Path(__file__).parents[1] / "assets" / "studies" / "demo.yaml"
     study_command.carry_out(file, out, "The loop on the micro world", min(2, os.cpu_count() or 1), as_json=False)
 
 

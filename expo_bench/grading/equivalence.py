@@ -1,6 +1,6 @@
 """Whether two answers are the same: math-verify, and what it needs around it. docs/grading.md tells the rules.
 
-Runs in the worker processes of `answers`: `python -m expo_bench.grading.equivalence` is such a worker, see `serving`.
+Runs in the worker processes of `judge`: `python -m expo_bench.grading.equivalence` is such a worker, see `serving`.
 """
 
 import logging

@@ -132,7 +132,7 @@ class Pool:
             self._give(worker)
 
     def _start(self) -> _Worker:
-        root = str(Path(__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         limits = (self._limits.cpu_seconds, self._limits.wall_seconds, self._limits.memory_mb)
         process = subprocess.Popen(

@@ -48,7 +48,7 @@ def _accelerators() -> list[str]:
 
 def _git_commit() -> str | None:
     """Return the commit of the checkout that holds this package, "+changes" behind it where files differ from it."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]
     if not (folder.parent / ".git").exists():
         return None
     try:
