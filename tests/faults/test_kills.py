@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from expo_bench.storage.run_folder import RunFolder
-from tests import test_evaluation
+from tests.evaluation import test_pipeline
 from tests.faults import pipeline, processes
 from tests.faults.table import Faults
 from tests.trainers import test_kill
@@ -56,7 +56,7 @@ def test_killed_at_every_write(
 
 
 def test_killed_while_it_samples(tmp_path: Path, faults: Faults) -> None:
-    test_evaluation.test_twenty_kills_lose_no_row_and_change_none(tmp_path)
+    test_pipeline.test_twenty_kills_lose_no_row_and_change_none(tmp_path)
     faults.record("kill -9 at random moments of eval, 1600 samples", 20, 0)
 
 
@@ -74,7 +74,7 @@ def test_interrupted_twice(tmp_path: Path, faults: Faults) -> None:
     for gap in gaps:
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-            test_evaluation._wait_for_samples(tmp_path / "run", 2)
+            test_pipeline._wait_for_samples(tmp_path / "run", 2)
             process.send_signal(signal.SIGINT)
             time.sleep(gap)
             process.send_signal(signal.SIGINT)
@@ -114,7 +114,7 @@ def test_two_processes_on_one_folder(tmp_path: Path, faults: Faults) -> None:
         with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL) as first:
             path = tmp_path / "run" / "samples.jsonl"
             before = path.read_bytes().count(b"\n") if path.exists() else 0
-            test_evaluation._wait_for_samples(tmp_path / "run", before + 1)
+            test_pipeline._wait_for_samples(tmp_path / "run", before + 1)
             second = processes.run(tmp_path, words)
             messages.append(second.message)
             assert first.poll() is None, "the first had ended before the second began"
