@@ -40,6 +40,8 @@ class EvalConfig(BaseModel):
     subjects: tuple[str, ...] | None = None
     limit: int | None = Field(default=None, ge=1)
     """Problems of each benchmark at most."""
+    per_level: int | None = Field(default=None, ge=1)
+    """Problems of each level of a benchmark at most."""
     shuffle_seed: int | None = None
     """Shuffle before the limit is applied."""
     data_dir: Path | None = None

@@ -206,6 +206,7 @@ def _load(config: EvalConfig, name: str) -> Loaded:
         levels=config.levels,
         subjects=config.subjects,
         limit=config.limit,
+        per_level=config.per_level,
         shuffle_seed=config.shuffle_seed,
     )
     provenance = {**loaded.provenance, "n_selected": len(problems)}

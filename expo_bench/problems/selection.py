@@ -1,6 +1,7 @@
 """Which problems of a benchmark a run takes."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from expo_bench.errors import UserError
@@ -13,9 +14,10 @@ def select(
     levels: Collection[int] | None = None,
     subjects: Collection[str] | None = None,
     limit: int | None = None,
+    per_level: int | None = None,
     shuffle_seed: int | None = None,
 ) -> list[Problem]:
-    """Return the problems of these levels and subjects, shuffled, then the first `limit` of them.
+    """Return the problems of these levels and subjects, shuffled, then the first `limit`, or `per_level` of each level.
 
     A subject is compared without regard to case, with the problem's subject and with each of its domains. The order of
     a shuffle depends on the seed and the ids alone: a larger limit adds problems and changes none.
@@ -37,7 +39,7 @@ def select(
         raise UserError(f"no problem of {names or 'the benchmark'} has these levels and subjects; widen the choice")
     if shuffle_seed is not None:
         chosen.sort(key=lambda problem: hashlib.sha256(f"{shuffle_seed} {problem.problem_id}".encode()).digest())
-    return chosen[:limit]
+    return _first_of_levels(chosen, per_level)[:limit]
 
 
 def _of_levels(problems: list[Problem], levels: Collection[int], names: str) -> list[Problem]:
@@ -45,6 +47,16 @@ def _of_levels(problems: list[Problem], levels: Collection[int], names: str) -> 
     if unknown := sorted(set(levels) - known):
         raise UserError(f"{names} has no level {_listed(unknown)}; its levels: {_listed(sorted(known)) or 'none'}")
     return [problem for problem in problems if problem.level in levels]
+
+
+def _first_of_levels(problems: list[Problem], most: int | None) -> list[Problem]:
+    places: Counter[int | None] = Counter()
+    kept = []
+    for problem in problems:
+        if most is None or places[problem.level] < most:
+            kept.append(problem)
+        places[problem.level] += 1
+    return kept
 
 
 def _refuse_unknown_subjects(problems: Sequence[Problem], subjects: Collection[str], names: str) -> None:

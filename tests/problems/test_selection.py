@@ -45,6 +45,9 @@ def numbers(**choice: Any) -> list[int]:
         ({"limit": 2}, [0, 1]),
         ({"limit": 99}, [0, 1, 2, 3, 4]),
         ({"levels": [3], "limit": 1}, [2]),
+        ({"per_level": 1}, [0, 1, 2, 3]),
+        ({"per_level": 1, "limit": 3}, [0, 1, 2]),
+        ({"per_level": 2}, [0, 1, 2, 3, 4]),
     ],
 )
 def test_choice(choice: dict[str, Any], expected: list[int]) -> None:
@@ -57,6 +60,7 @@ def test_shuffle_comes_before_the_limit_and_is_nested() -> None:
     assert [numbers(shuffle_seed=1, limit=limit) for limit in (1, 2, 3)] == [whole[:1], whole[:2], whole[:3]]
     assert len({tuple(numbers(shuffle_seed=seed)) for seed in range(20)}) > 10
     assert [chosen.question for chosen in select(PROBLEMS[::-1], shuffle_seed=1)] == list(map(str, whole))
+    assert set(numbers(shuffle_seed=1, per_level=1)) < set(numbers(shuffle_seed=1, per_level=2))
 
 
 def test_the_problems_given_stay_as_they_are() -> None:
