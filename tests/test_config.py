@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expo_bench.config import EvalConfig, load_config, to_yaml
+from expo_bench.config import EvalConfig, load_config
 from expo_bench.errors import UserError
+from expo_bench.settings import to_yaml
 
 GOOD = {"model": "micro", "benchmarks": ["micro"]}
 

@@ -30,6 +30,7 @@ ROOMS = [
     "grading",
     "config",
     "prompts",
+    "settings",
     "storage",
     "stats",
     "errors",
@@ -43,7 +44,7 @@ NEVER = {
     "thoughts": {"ledger", "importing", "config"},
     "ledger": {"problems", "engines", "config", "prompts"},
     "problems": {"engines", "config", "prompts", "storage"},
-    "engines": {"grading", "config", "storage"},
+    "engines": {"grading", "storage"},
 }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from expo_bench.commands.options import end_quietly, terminated
+from expo_bench.commands.ending import end_quietly, terminated
 from expo_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def print_plan(planned: "Plan", probe: float | None, as_json: bool) -> None:
     """Print the settings of an evaluation or a run of candidates and what is left to take of it; YAML, or JSON."""
     from dataclasses import asdict
 
-    from expo_bench.config import to_yaml
     from expo_bench.costs.costs import run_costs
+    from expo_bench.settings import to_yaml
 
     found = estimate(lambda progress: run_costs(planned, probe, progress))
     if as_json:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from expo_bench.commands.dry_runs import ProbeOption, check_probe, estimate, show
-from expo_bench.commands.options import stopped, terminated
+from expo_bench.commands.ending import stopped, terminated
 
 if TYPE_CHECKING:
     from expo_bench.studies.stages import Outcome

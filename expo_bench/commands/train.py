@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from expo_bench.commands.dry_runs import ProbeOption, check_probe, estimate, show
-from expo_bench.commands.options import stopped, terminated
+from expo_bench.commands.ending import stopped, terminated
 from expo_bench.errors import UserError
 
 if TYPE_CHECKING:

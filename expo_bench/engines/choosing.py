@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Generator
 from expo_bench.engines.loading import is_adapter
 from expo_bench.engines.vllm.adapters import is_better_merged
@@ -28,58 +29,57 @@ def engine_name(engine: str, model: str) -> str:
     return "vllm"
 
 
-def open_engine(
-    engine: str,
-    model: str,
-    *,
-    revision: str | None = None,
-    dtype: str = "auto",
-    chat_template: Path | None = None,
-    enable_thinking: bool | None = None,
-    options: Mapping[str, Any] | None = None,
-    replicas: int | None = None,
-    ray_address: str | None = None,
-) -> Generator:
-    """Load the model in the engine, or in several at once; arguments as in `config.EvalConfig`.
+def open_engine(spec: EngineSpec) -> Generator:
+    """Load the model in its engine, or in several at once.
 
     Raises:
         UserError: the engine is not installed, or the model cannot be loaded.
     """
-    name = engine_name(engine, model)
+    name = engine_name(spec.engine, spec.model)
     if name == "server":
-        if replicas is not None:
-            raise UserError("--replicas runs engines of its own: give a server's further endpoints in MODEL instead")
-        from expo_bench.engines.server.engine import ServerEngine
-
-        url, _, served = model.partition("#")
-        if not url or not served or "://" in served:
-            raise UserError(
-                f"{model} is not of the form URL#name, for instance http://127.0.0.1:8000/v1#name, "
-                "or URL,URL#name for several endpoints of one model"
-            )
-        if chat_template is not None:
-            raise UserError(
-                f"a server has a chat template of its own: start it with {chat_template} (vllm serve --chat-template) "
-                "and leave --chat-template out here"
-            )
-        return ServerEngine(url, served, enable_thinking=enable_thinking, **(options or {}))
-    template = _read(chat_template) if chat_template else None
+        return _open_server(spec)
+    template = _read(spec.chat_template) if spec.chat_template else None
     common: dict[str, Any] = {
-        "revision": revision,
-        "dtype": dtype,
+        "revision": spec.revision,
+        "dtype": spec.dtype,
         "chat_template": template,
-        "enable_thinking": enable_thinking,
-        "options": options,
+        "enable_thinking": spec.enable_thinking,
+        "options": spec.engine_options,
     }
-    if replicas is not None:
+    if spec.replicas is not None:
         from expo_bench.engines.replicas.engine import ReplicaEngine
 
         # a replica's working directory is not this one
-        there = str(Path(model).resolve()) if Path(model).exists() else model
-        load = partial(_load, name, there, common)
-        gpus = _gpus(options or {})
-        return ReplicaEngine(load, model, n=replicas, address=ray_address, gpus=gpus, revision=revision)
-    return _load(name, model, common)
+        there = str(Path(spec.model).resolve()) if Path(spec.model).exists() else spec.model
+        return ReplicaEngine(
+            partial(_load, name, there, common),
+            spec.model,
+            n=spec.replicas,
+            address=spec.ray_address,
+            gpus=_gpus(spec.engine_options),
+            revision=spec.revision,
+        )
+    return _load(name, spec.model, common)
+
+
+def _open_server(spec: EngineSpec) -> Generator:
+    if spec.replicas is not None:
+        raise UserError("--replicas runs engines of its own: give a server's further endpoints in MODEL instead")
+    from expo_bench.engines.server.engine import ServerEngine
+
+    url, _, served = spec.model.partition("#")
+    if not url or not served or "://" in served:
+        raise UserError(
+            f"{spec.model} is not of the form URL#name, for instance http://127.0.0.1:8000/v1#name, "
+            "or URL,URL#name for several endpoints of one model"
+        )
+    if spec.chat_template is not None:
+        raise UserError(
+            f"a server has a chat template of its own: start it with {spec.chat_template} (vllm serve --chat-template) "
+            "and leave --chat-template out here"
+        )
+    options: dict[str, Any] = spec.engine_options
+    return ServerEngine(url, served, enable_thinking=spec.enable_thinking, **options)
 
 
 def _load(name: str, model: str, common: Mapping[str, Any]) -> Generator:

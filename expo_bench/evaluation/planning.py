@@ -14,7 +14,6 @@ from expo_bench.config import (
     EvalConfig,
     load_candidates_config,
     load_config,
-    to_yaml,
 )
 from expo_bench.engines.base import Generator, SamplingParams
 from expo_bench.engines.choosing import engine_name, open_engine
@@ -25,6 +24,7 @@ from expo_bench.grading.judge import GRADER
 from expo_bench.problems import Loaded, load, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import Manifest, Problem
+from expo_bench.settings import to_yaml
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
@@ -123,17 +123,7 @@ def open_planned(planned: Plan, progress: Progress) -> Generator:
     """Load the model of the run in its engine."""
     config = planned.config
     progress.note(f"loading {config.model} ({planned.engine})")
-    return open_engine(
-        config.engine,
-        config.model,
-        revision=config.revision,
-        dtype=config.dtype,
-        chat_template=config.chat_template,
-        enable_thinking=config.enable_thinking,
-        options=config.engine_options,
-        replicas=config.replicas,
-        ray_address=config.ray_address,
-    )
+    return open_engine(config)
 
 
 def sampling_params(config: EvalConfig) -> SamplingParams:
@@ -257,9 +247,10 @@ def _run_name(config: EvalConfig) -> str:
 
 
 def folder_name(label: str, digest: str) -> str:
-    """Return a name for a folder: the label's first 80 characters, those that no shell minds, and 8 of the digest."""
+    """Return a name for a folder: the label's first 80 letters, those that no shell minds, and 8 of the digest."""
     slug = "".join(letter if letter.isalnum() or letter in "+._-" else "-" for letter in label)
-    return f"{slug[:80]}--{digest[:8]}"
+    short = slug[:80].encode()[:200].decode(errors="ignore")  # a file system counts bytes, 255 at most
+    return f"{short}--{digest[:8]}"
 
 
 def _check_same_run(run: RunFolder, config: EvalConfig) -> None:

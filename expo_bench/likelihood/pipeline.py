@@ -1,14 +1,11 @@
 """`expo-bench candidates` and `expo-bench likelihood`: the stages from problems to the two-property table."""
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
-from expo_bench.config import CandidatesConfig
+from expo_bench.config import CandidatesConfig, EngineSpec
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.engines.choosing import open_engine
-from expo_bench.engines.server.address import shown_urls
 from expo_bench.errors import UserError
 from expo_bench.evaluation.pipeline import draw_samples
 from expo_bench.evaluation.planning import (
@@ -32,24 +29,12 @@ from expo_bench.rows import LikelihoodMetric, Manifest, Sample
 from expo_bench.storage.run_folder import RunFolder
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
-    """A model under which candidates are scored."""
-
-    model: str
-    engine: str = "auto"
-    revision: str | None = None
-    dtype: str = "auto"
-    options: Mapping[str, Any] | None = None
-    replicas: int | None = None
-    ray_address: str | None = None
+class Policy(EngineSpec):
+    """A model under which candidates are scored; chat template and thinking are those of their run."""
 
     @property
     def name(self) -> str:
-        """The policy's name in the rows; a server's URL is without user and password."""
-        if _is_url(self.model):
-            url, _, served = self.model.partition("#")
-            return f"{shown_urls(url)}#{served}"
+        """The policy's name in the rows."""
         return self.model if self.revision is None else f"{self.model}@{self.revision}"
 
 
@@ -197,24 +182,12 @@ def open_policy(policy: Policy, config: CandidatesConfig, progress: Progress) ->
     Raises:
         UserError: its engine does not score, or cannot be used.
     """
-    name = policy.engine
-    if name == "auto":
-        # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
-        name = "server" if _is_url(policy.model) else "transformers"
-    if name not in ("transformers", "vllm", "server"):
-        raise UserError(f"the {name} engine does not score; use --engine transformers or vllm, or URL#NAME")
+    # "auto" prefers an engine that samples fast; transformers scores faster, and tells entropies
+    best = "server" if _is_url(policy.model) else "transformers"
+    name = best if policy.engine == "auto" else policy.engine
     progress.note(f"loading {policy.name} ({name})")
-    return open_engine(
-        name,
-        policy.model,
-        revision=policy.revision,
-        dtype=policy.dtype,
-        chat_template=config.chat_template,
-        enable_thinking=config.enable_thinking,
-        options=policy.options,
-        replicas=policy.replicas,
-        ray_address=policy.ray_address,
-    )
+    of_run = {"engine": name, "chat_template": config.chat_template, "enable_thinking": config.enable_thinking}
+    return open_engine(policy.model_copy(update=of_run))
 
 
 def _is_url(model: str) -> bool:

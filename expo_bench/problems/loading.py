@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, did_you_mean
 from expo_bench.problems import files
 from expo_bench.problems.aime import AIME24, AIME25
 from expo_bench.problems.base import BadRow, Benchmark, Entry, Row, Unavailable
@@ -103,7 +103,9 @@ def _load_user_file(name: str, split: str) -> Loaded:
     path = Path(name).expanduser()
     if not path.is_file():
         if path.suffix != ".jsonl" and not path.exists():
-            raise UserError(f"unknown benchmark {name!r}; choose {', '.join(BENCHMARKS)}, or the path of a .jsonl file")
+            near = did_you_mean(name, BENCHMARKS)
+            there = ", ".join(BENCHMARKS)
+            raise UserError(f"unknown benchmark {name!r}{near}; choose {there}, or the path of a .jsonl file")
         raise UserError(f"{name} is not a file; give the path of a .jsonl file")
     _check_split(name, split, (DEFAULT_SPLIT,))
     entries = _parsed(files.read_rows(path), files.parse_user_row, path)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from expo_bench.config import CandidatesConfig, load_candidates_config, load_settings
+from expo_bench.config import CandidatesConfig, load_candidates_config
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Progress
+from expo_bench.settings import Settings, Several, load_settings
 from expo_bench.storage.row_files import write_atomically, writing
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
@@ -30,12 +31,10 @@ _POLL_SECONDS = 0.2
 _RESERVED = (".", "..", "candidates", "figures", "ledger")
 
 
-class Study(BaseModel):
+class Study(Settings):
     """What a study file may hold."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: Several[int] = Field(min_length=1)
     shared: dict[str, Any] = Field(default_factory=dict)
     """Settings of every recipe."""
     arms: dict[str, dict[str, Any]] = Field(min_length=1)

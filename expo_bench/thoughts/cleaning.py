@@ -2,8 +2,9 @@
 
 import re
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from expo_bench.settings import Settings
 from expo_bench.thoughts.format import split
 
 _LATIN_END = 0x024F
@@ -11,10 +12,8 @@ _GREEK = range(0x0370, 0x0400)
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 
 
-class Cleaning(BaseModel):
+class Cleaning(Settings):
     """Limits of the rules; the paper names the rules and not their limits."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_words: int = Field(default=100, ge=0)
     """Words that a thought must have."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids
@@ -13,6 +13,7 @@ from expo_bench.errors import UserError
 from expo_bench.grading.judge import Judge
 from expo_bench.problems import load
 from expo_bench.rows import Problem, Thought
+from expo_bench.settings import Settings
 from expo_bench.thoughts.cleaning import Cleaning, fault
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.importing import of_solutions, read_thoughts, right_thoughts
@@ -22,22 +23,25 @@ from expo_bench.thoughts.selection import Selection, select
 MICRO, SOLUTIONS = "micro", "solutions"
 
 
-class MakeSettings(BaseModel):
+class MakeSettings(Settings):
     """All that decides a set of thoughts that is made of what others wrote."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str
     """A file of long thoughts, `micro`, or `solutions`: the benchmark's expert solutions."""
     benchmark: str | None = None
+    """Whose problems they are: ids, levels, gold answers."""
     split: str | None = "train"
+    """Split of the benchmark."""
     data_dir: Path | None = None
+    """Folder with benchmark files; as for eval."""
     dataset_revision: str | None = None
+    """Revision of the benchmark on the hub."""
     limit: int | None = Field(default=None, ge=1)
     """Problems of the benchmark at most, from its beginning."""
     model: str | None = None
     """Whose tokenizer counts tokens; needed where the selection goes by length."""
     seed: int = 0
+    """Decides which are taken where any would do."""
     cleaning: Cleaning = Cleaning()
     selection: Selection = Selection()
 

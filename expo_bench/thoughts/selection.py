@@ -5,15 +5,14 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from expo_bench.rows import Thought
+from expo_bench.settings import Settings
 
 
-class Selection(BaseModel):
+class Selection(Settings):
     """What is taken; with no setting, everything."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     min_tokens: int = Field(default=0, ge=0)
     max_tokens: int | None = Field(default=None, ge=1)

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from expo_bench.settings import Settings, Several
 from expo_bench.thoughts.cleaning import Cleaning
 from expo_bench.thoughts.selection import Selection
 
@@ -15,11 +16,7 @@ PREFERENCE: tuple[Method, ...] = ("expo_dpo", "dpo_expert")
 """Methods whose rounds are all DPO; `still` may have such rounds after its first."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ExpoTerm(_Settings):
+class ExpoTerm(Settings):
     """The auxiliary term beta * log pi(chain, answer | question) of ExP-GRPO (arXiv 2507.02834), and its chains.
 
     expo_dpo and star take `per_problem` and `filter` alone.
@@ -36,7 +33,7 @@ class ExpoTerm(_Settings):
     refresh_every: int = Field(default=10, ge=1)
     per_problem: int = Field(default=1, ge=1)
     """Self-explanations of a problem; in ExP-GRPO, those that pass the filter share its weight."""
-    filter: tuple[Literal["reaches_answer", "no_leak"], ...] = ("reaches_answer",)
+    filter: Several[Literal["reaches_answer", "no_leak"]] = ("reaches_answer",)
     """What a chain must pass; the paper's filter is not known to us. Truncated chains never pass."""
     scope: Literal["all", "no_positive"] = "all"
     """no_positive: only groups whose own rollouts are all wrong."""
@@ -46,7 +43,7 @@ class ExpoTerm(_Settings):
     """Steps without a chain that passes the filter, before a warning."""
 
 
-class Preference(_Settings):
+class Preference(Settings):
     """What DPO learns from."""
 
     beta: float = Field(default=0.1, gt=0)
@@ -58,7 +55,7 @@ class Preference(_Settings):
     pairs_per_problem: int = Field(default=2, ge=1)
 
 
-class Still(_Settings):
+class Still(Settings):
     """What STILL-2 (arXiv 2412.09413) imitates, explores and learns from its own rollouts."""
 
     thoughts: str
@@ -87,7 +84,7 @@ class Still(_Settings):
     """Of a round's right rollouts."""
 
 
-class Lora(_Settings):
+class Lora(Settings):
     """Low-rank adapters in place of full fine-tuning."""
 
     r: int = Field(default=16, ge=1)
@@ -96,14 +93,14 @@ class Lora(_Settings):
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
 
 
-class Evaluation(_Settings):
+class Evaluation(Settings):
     """How each checkpoint goes back through the harness."""
 
     mode: Literal["in_process", "queue"] = "in_process"
     """queue: the command of each evaluation is appended to evaluations.sh, for another machine to run."""
-    benchmarks: tuple[str, ...] = Field(min_length=1)
+    benchmarks: Several[str] = Field(min_length=1)
     split: str | None = None
-    levels: tuple[int, ...] | None = None
+    levels: Several[int] | None = None
     limit: int | None = Field(default=None, ge=1)
     n: int = Field(default=8, ge=1)
     temperature: float = Field(default=1.0, ge=0)
@@ -112,7 +109,7 @@ class Evaluation(_Settings):
     """None: as in training."""
 
 
-class Recipe(_Settings):
+class Recipe(Settings):
     """All that decides a training run. `recipe.yaml` of its folder holds it, resolved."""
 
     method: Method
@@ -125,8 +122,8 @@ class Recipe(_Settings):
     benchmark: str
     """The training problems: a benchmark, or a JSON-lines file."""
     split: str | None = "train"
-    levels: tuple[int, ...] | None = None
-    subjects: tuple[str, ...] | None = None
+    levels: Several[int] | None = None
+    subjects: Several[str] | None = None
     limit: int | None = Field(default=None, ge=1)
     shuffle_seed: int | None = None
     data_dir: Path | None = None

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from expo_bench.config import load_settings
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Progress
 from expo_bench.prompts import explain_prompt, solve_prompt
+from expo_bench.settings import load_settings
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.trainers.data import training_problems

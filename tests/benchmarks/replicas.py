@@ -5,8 +5,8 @@ The micro world's policy, which runs on one thread, and SmolLM2-135M-Instruct, w
 
 import time
 from contextlib import closing
-from functools import partial
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Generator, Request, SamplingParams
 from expo_bench.engines.choosing import open_engine
 from tests.benchmarks.figures import Figure, against, ratios
@@ -25,8 +25,9 @@ def speed(engine: Generator, asked: list[Request], max_tokens: int) -> float:
 def compare(name: str, model: str, asked: list[Request], max_tokens: int) -> Figure:
     """Return the figure of one model, turns alternating."""
     two, one = [], []
-    start = partial(open_engine, "transformers", model)
-    with closing(start(replicas=2)) as replicas, closing(start()) as alone:
+    spec = EngineSpec(engine="transformers", model=model)
+    two_engines = spec.model_copy(update={"replicas": 2})
+    with closing(open_engine(two_engines)) as replicas, closing(open_engine(spec)) as alone:
         while len(replicas._pool.idle) < 2:  # type: ignore[attr-defined]
             replicas._next_event()  # type: ignore[attr-defined]
         for _ in range(ROUNDS):

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from expo_bench.config import EvalConfig
+from expo_bench.config import EngineSpec, EvalConfig
 from expo_bench.rows import Problem, Sample
 from expo_bench.storage.row_files import Appender, packed, write_atomically
 from expo_bench.storage.run_folder import RunFolder
@@ -94,7 +94,7 @@ def begin(run: RunFolder, n_problems: int) -> None:
     write_atomically(data, "".join(json.dumps({"question": row.question, "answer": row.answer}) + "\n" for row in rows))
     planned = plan(config(data), run.path)
     save_plan(planned)
-    engine = open_engine("transformers", "micro")
+    engine = open_engine(EngineSpec(engine="transformers", model="micro"))
     write_manifest(planned, engine.describe(), TerminalProgress())
     engine.close()
 

@@ -41,7 +41,7 @@ def refused(*words):
 
 BAD = [
     (["nothing.yaml"], "nothing.yaml does not exist"),
-    (["small.yaml", "learning-rate=1"], "learning-rate: no such setting; there are method, model"),
+    (["small.yaml", "learning-rate=1"], "learning-rate: no such setting (did you mean learning_rate?); there are "),
     (["small.yaml", "expo.betta=1"], "expo.betta: no such setting"),
     (["small.yaml", "steps=0"], "steps: Input should be greater than or equal to 1"),
     (["small.yaml", "method=grpo", "expo.beta=0.1"], "grpo has no auxiliary term"),

@@ -111,7 +111,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["eval", "-m", "micro", "-b", "nothing"], "unknown benchmark 'nothing'"),
         (["eval", "-m", "micro", "-b", "absent.jsonl"], "absent.jsonl is not a file"),
         (["eval", "-m", "micro", "-b", "micro", "--levels", "9"], "9"),
-        (["eval", "-m", "micro", "-b", "micro", "--levels", "x"], "whole numbers"),
+        (["eval", "-m", "micro", "-b", "micro", "--levels", "x"], "levels.0: 'x' does not fit"),
         (["eval", "-m", "micro", "-b", "micro,micro"], "same problem ids"),
         (["eval", "-m", "micro", "-b", "micro", "--temperature", "0"], "greedy"),
         (["eval", "-m", "no/such/model", "-b", "micro"], "neither micro"),

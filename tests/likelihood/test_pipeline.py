@@ -120,7 +120,10 @@ def test_an_interrupted_scoring_goes_on(finished: Path) -> None:
         ([*CANDIDATES, "1", "--sources", "own", "--samples", "nowhere"], "not a run folder"),
         (["likelihood", "nowhere", "-m", "micro"], "not a run folder"),
         (["likelihood", "run", "-m", "http://127.0.0.1:1/v1#x"], "no server answers at"),
-        (["likelihood", "run", "-m", "another", "--engine", "nope"], "use --engine transformers or vllm"),
+        (
+            ["likelihood", "run", "-m", "another", "--engine", "nope"],
+            "'nope' is none of auto, transformers",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(finished: Path, words: list[str], says: str) -> None:

@@ -271,7 +271,7 @@ def test_bad_row_of_a_benchmark(data_dir: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "mathh"}, "unknown benchmark 'mathh'; choose math, math500, aime24"),
+        ({"name": "mathh"}, "unknown benchmark 'mathh' (did you mean math?); choose math, math500, aime24"),
         ({"name": "no/such.jsonl"}, "no/such.jsonl is not a file"),
         ({"name": "math500", "split": "train"}, "math500 has no split 'train'; choose test"),
         ({"name": "gsm8k", "split": "dev"}, "gsm8k has no split 'dev'; choose train or test"),

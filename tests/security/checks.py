@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from expo_bench.config import CandidatesConfig, EvalConfig, load_candidates_config, load_config, to_yaml
+from expo_bench.config import CandidatesConfig, EvalConfig, load_candidates_config, load_config
 from expo_bench.errors import UserError
 from expo_bench.grading.extraction import extract
 from expo_bench.likelihood.chains import before_answer, is_repetitive, leaks_answer
 from expo_bench.rows import Candidate, Grade, Likelihood, Manifest, Metric, Problem, Rollout, Sample, Thought
+from expo_bench.settings import to_yaml
 from expo_bench.storage.row_files import encode, read_rows
 from tests import fakes
 

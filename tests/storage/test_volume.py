@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from expo_bench import frames
 from expo_bench.commands.cli import app
-from expo_bench.config import EvalConfig, to_yaml
+from expo_bench.config import EvalConfig
 from expo_bench.errors import UserError
 from expo_bench.evaluation.metrics import compute
 from expo_bench.evaluation.sampling import missing_samples
@@ -22,6 +22,7 @@ from expo_bench.ledger.compare import Request, compare
 from expo_bench.ledger.outcomes import read_outcomes
 from expo_bench.reports.excerpts import draw
 from expo_bench.reports.reporting import report
+from expo_bench.settings import to_yaml
 from expo_bench.storage.row_files import Appender, packed, read_keys
 from tests import fakes
 from tests.benchmarks.volume import carry_out

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import weights_digest
@@ -72,7 +73,7 @@ def test_merged_weights_are_base_plus_product_of_the_factors(trained):
 
 def test_engine_samples_from_the_adapted_policy(trained):
     assert engine_name("auto", str(trained)) == "transformers"
-    engine = open_engine("auto", str(trained))
+    engine = open_engine(EngineSpec(model=str(trained)))
     request = Request(
         problem_id="p", messages=({"role": "user", "content": "2 + 3 * 4"},), sample_indexes=(0,), seeds=(1,)
     )

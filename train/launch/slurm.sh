@@ -47,4 +47,4 @@ export PROCESSES=$((MACHINES * gpus))
 srun --overlap --nodes="$MACHINES" --ntasks="$MACHINES" --nodelist="$(IFS=,; echo "${nodes[*]}")" \
     bash -c 'exec accelerate launch --config_file "$LAUNCH" --num_machines "$MACHINES" --num_processes "$PROCESSES" \
         --machine_rank "$SLURM_PROCID" --main_process_ip "$MAIN_IP" --main_process_port "$MAIN_PORT" \
-        -m expo_bench.cli "$@"' bash "${command[@]}"
+        -m expo_bench "$@"' bash "${command[@]}"

@@ -37,8 +37,3 @@ def split_urls(urls: str) -> list[str]:
     if twice := next((url for place, url in enumerate(shown) if url in shown[:place]), None):
         raise UserError(f"the server's URL {twice} is given twice")
     return split
-
-
-def shown_urls(urls: str) -> str:
-    """Return all endpoints as they may be shown; see `without_secrets`."""
-    return ",".join(map(without_secrets, split_urls(urls)))

@@ -10,14 +10,13 @@ import pytest
 from typer.testing import CliRunner
 
 from expo_bench.commands.cli import app, main
-from expo_bench.config import load_config
+from expo_bench.config import EngineSpec, load_config
 from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, ScoreRequest
 from expo_bench.engines.choosing import open_engine
 from expo_bench.engines.server import backoff
 from expo_bench.engines.server import connection as server_connection
 from expo_bench.engines.server.engine import ServerEngine
 from expo_bench.errors import UserError
-from expo_bench.likelihood.pipeline import Policy
 from expo_bench.storage.run_folder import RunFolder
 from tests.engines.server.fake_server import END, FakeServer, Plan
 
@@ -281,12 +280,12 @@ def test_scoring_uses_all_and_survives_one(
 )
 def test_bad_addresses(model: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        open_engine("server", model)
+        open_engine(EngineSpec(model=model))
 
 
 def test_a_chat_template_is_the_servers(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="leave --chat-template out") as caught:
-        open_engine("auto", "http://a:1/v1#m", chat_template=tmp_path / "t.jinja")
+        open_engine(EngineSpec(model="http://a:1/v1#m", chat_template=tmp_path / "t.jinja"))
     assert "\n" not in str(caught.value)
 
 
@@ -295,5 +294,3 @@ def test_no_secret_of_a_further_endpoint_is_kept() -> None:
         with pytest.raises(UserError, match="OPENAI_API_KEY") as caught:
             load_config(None, {"model": f"http://a:1/v1,{second}#m", "benchmarks": ["micro"]})
         assert "hunter2" not in str(caught.value)
-    name = Policy(model="http://a:1/v1,http://user:hunter2@b:1/v1#org/m").name
-    assert name == "http://a:1/v1,http://b:1/v1#org/m"

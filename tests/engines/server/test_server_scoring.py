@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from expo_bench.engines.base import Continuation, Scored, ScoreRequest
 from expo_bench.engines.server import backoff
@@ -216,5 +217,7 @@ def test_nothing_to_score(engine: ServerEngine, ids: tuple[int, ...], given: int
 
 
 def test_a_policys_name_has_no_secrets() -> None:
-    assert Policy(model="https://user:hunter2@host:8000/v1#org/m").name == "https://host:8000/v1#org/m"
+    with pytest.raises(ValidationError, match="OPENAI_API_KEY") as caught:
+        Policy(model="https://user:hunter2@host:8000/v1#org/m")
+    assert "hunter2" not in str(caught.value)
     assert Policy(model="org/m", revision="main").name == "org/m@main"

@@ -1,0 +1,59 @@
+"""`expo-bench grade`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expo_bench.commands.eval import print_metrics
+from expo_bench.errors import UserError
+
+
+def grade(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|-|RUN", help='JSON lines with "answer" and "text", - for standard input, or a run folder.'
+        ),
+    ],
+    name: Annotated[str | None, typer.Option("--as", help="For a run folder: name of the new grades file.")] = None,
+) -> None:
+    """Grade anyone's completions, a verdict a line; or grade a run folder's samples again, beside the old grades."""
+    from expo_bench.grading.stage import grade_lines
+
+    if source != "-" and Path(source).is_dir():
+        _regrade(Path(source), name)
+        return
+    if name is not None:
+        raise UserError("--as names the grades of a run folder; the verdicts of a file go to standard output")
+    if source != "-" and not Path(source).is_file():
+        raise UserError(f"{source} does not exist")
+    with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
+        try:
+            for verdict in grade_lines(lines):
+                sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+        except UserError as error:
+            raise UserError(f"{source}, {error}") from error
+
+
+def _regrade(path: Path, name: str | None) -> None:
+    from expo_bench.commands.progress import TerminalProgress
+    from expo_bench.evaluation import metrics
+    from expo_bench.grading import stage as grading
+    from expo_bench.grading.judge import GRADER
+    from expo_bench.reports import reporting
+    from expo_bench.storage.run_folder import RunFolder
+
+    run = RunFolder(path)
+    manifest = run.read_manifest()
+    grader = name or GRADER
+    with run.lock(), TerminalProgress() as progress:
+        advance = progress.start("grading", manifest.counts.get("samples", 0), 0)
+        grading.grade(run, grader=grader, progress=lambda _done, _total: advance(0))
+    found = metrics.compute(run, grader=grader)
+    run.write_metrics(found)
+    reporting.report([run], run.report_path, grader=grader)
+    print_metrics(found, path, False)

@@ -1,0 +1,37 @@
+"""`expo-bench report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from expo_bench.errors import UserError
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="HTML file. [default: report.html of a single run]")
+    ] = None,
+    grader: Annotated[str | None, typer.Option(help="Whose grades.")] = None,
+) -> None:
+    """Write one self-contained HTML report over one or several runs, or on a set of thoughts."""
+    from expo_bench.grading.judge import GRADER
+    from expo_bench.reports import reporting
+    from expo_bench.storage.run_folder import RunFolder
+    from expo_bench.thoughts.dataset import ThoughtFolder
+
+    if out is None and len(runs) > 1:
+        raise UserError("several runs: name the report's file with -o")
+    if len(runs) == 1 and ThoughtFolder(runs[0]).is_complete:
+        from expo_bench.reports.thoughts_page import thoughts_page
+
+        typer.echo(str(thoughts_page(ThoughtFolder(runs[0]))))
+        return
+    typer.echo(
+        str(
+            reporting.report(
+                [RunFolder(path) for path in runs], out or runs[0] / "report.html", grader=grader or GRADER
+            )
+        )
+    )

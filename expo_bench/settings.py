@@ -1,0 +1,117 @@
+"""Settings of any kind: a YAML file, then what was given by name, then `key=value`; what does not fit, in one line."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from expo_bench.errors import UserError, did_you_mean
+
+
+class Settings(BaseModel):
+    """A section of settings: frozen, without unknown keys; the text below a field is its help."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
+
+
+Chosen = TypeVar("Chosen", bound=BaseModel)
+Item = TypeVar("Item")
+
+
+def _split(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return [value] if isinstance(value, int | Path) else value
+
+
+Several = Annotated[tuple[Item, ...], BeforeValidator(_split)]
+"""A list that may be given as one text with commas between, or as a single item."""
+
+
+def load_settings(
+    kind: type[Chosen], file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()
+) -> Chosen:
+    """Return settings of any kind: the YAML file, then `settings`, then `key=value` overrides.
+
+    Raises:
+        UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
+    """
+    values: dict[str, Any] = _read_yaml(file) if file else {}
+    values.update(settings)
+    for override in overrides:
+        _apply(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_one_line(error, file, kind)) from error
+
+
+def to_yaml(settings: BaseModel) -> str:
+    """Return the resolved settings; `load_settings` reads them back."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"config file {file} does not exist") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {file} cannot be read: {error}") from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"config file {file} is not YAML: {' '.join(str(error).split())[:200]}") from error
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"config file {file} must hold `key: value` lines")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"{override!r} is not of the form key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"the value of {override!r} is not YAML") from error
+    *parents, key = path.split(".")
+    for parent in parents:
+        inner = values.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"{override!r}: {parent} holds no keys")
+        values = inner
+    values[key] = value
+
+
+def _one_line(error: ValidationError, file: Path | None, kind: type[BaseModel]) -> str:
+    first = error.errors()[0]
+    loc, kind_of = first["loc"], first["type"]
+    key = " ".join(".".join(map(str, loc)).split())  # an unknown key may hold line breaks
+    message = first["msg"].removeprefix("Value error, ")
+    if kind_of == "extra_forbidden":
+        there = sorted(_section(kind, loc[:-1]).model_fields)
+        message = f"no such setting{did_you_mean(str(loc[-1]), there)}; there are {', '.join(there)}"
+    elif kind_of == "missing":
+        message = "is not set"
+    elif kind_of == "literal_error" and isinstance(first["input"], str):
+        choices = [text.strip("'") for text in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
+        message = f"{first['input']!r} is none of {', '.join(choices)}{did_you_mean(first['input'], choices)}"
+    elif kind_of.endswith("_parsing"):
+        message = f"{str(first['input'])[:80]!r} does not fit: {message}"
+    where = f" (in {file})" if file else ""
+    return f"{key}: {message}{where}" if key else f"{message}{where}"
+
+
+def _section(kind: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel]:
+    """Return the model that stands at a place of an error; names of a union's members and indexes lead nowhere else."""
+    for name in loc:
+        field = kind.model_fields.get(str(name))
+        kind = next(iter(_models(field.annotation)), kind) if field else kind
+    return kind
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if get_origin(annotation) is not None:
+        return [found for part in get_args(annotation) for found in _models(part)]
+    return [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
