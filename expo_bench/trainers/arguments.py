@@ -1,20 +1,13 @@
 """A recipe -> the arguments of TRL's trainers."""
 
-import dataclasses
 import os
 from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.trl_fields import with_trl
 
-_OURS = {
-    "output_dir", "per_device_train_batch_size", "gradient_accumulation_steps", "num_generations",
-    "max_completion_length", "temperature", "learning_rate", "max_steps", "seed", "shuffle_dataset", "save_steps",
-    "save_strategy", "use_vllm", "steps_per_generation", "generation_batch_size", "remove_unused_columns",
-    "num_train_epochs",
-}  # fmt: skip
-"""Set by the recipe: `trl` may not set them again."""
 SERVER_VARIABLE = "EXPO_BENCH_VLLM_SERVER"
 """URL of the vLLM server: where it runs is no part of a recipe, or a job on another machine could not go on."""
 
@@ -67,7 +60,7 @@ def grpo_arguments(recipe: Recipe, folder: TrainingFolder, n_processes: int) -> 
     """Return the arguments of GRPOConfig.
 
     Raises:
-        UserError: numbers that do not divide, or a key of `trl` that is unknown or set by the recipe.
+        UserError: numbers that do not divide, or a field of `trl` that may not be set.
     """
     from trl import GRPOConfig
 
@@ -94,28 +87,24 @@ def grpo_arguments(recipe: Recipe, folder: TrainingFolder, n_processes: int) -> 
     return with_trl(arguments, recipe, GRPOConfig)
 
 
-def with_trl(arguments: dict[str, Any], recipe: Recipe, config: type[Any]) -> dict[str, Any]:
-    """Return the arguments with those of the recipe's `trl` over them.
-
-    Raises:
-        UserError: a key is unknown to TRL, or set by the recipe.
-    """
-    known = {field.name for field in dataclasses.fields(config)}
-    for key in recipe.trl:
-        if key not in known:
-            raise UserError(f"trl.{key}: {config.__name__} has no such field")
-        if key in _OURS:
-            raise UserError(f"trl.{key} is set by the recipe itself; change it there")
-    return {**arguments, **recipe.trl}
-
-
 def make_config(config: type[Any], arguments: dict[str, Any]) -> Any:
     """Return TRL's configuration object.
 
     Raises:
-        UserError: TRL refuses a value.
+        UserError: TRL refuses a value, or a tracker is not installed.
     """
+    _check_trackers(arguments["report_to"])
     try:
         return config(**arguments)
     except (ValueError, TypeError, ImportError) as error:
         raise UserError(f"TRL refuses the recipe: {' '.join(str(error).split())}") from error
+
+
+def _check_trackers(names: str | list[str]) -> None:
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    try:
+        for callback in get_reporting_integration_callbacks([] if names in ("none", ["none"]) else names):
+            callback()
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise UserError(f"trl.report_to {names}: {' '.join(str(error).split())}") from error

@@ -157,7 +157,9 @@ class Recipe(Settings):
     """Steps between checkpoints; None: only the last."""
     evaluation: Evaluation | None = None
     trl: dict[str, Any] = Field(default_factory=dict)
-    """Any field of TRL's GRPOConfig, DPOConfig or SFTConfig, over what is set from the above."""
+    """Fields of TRL's GRPOConfig, DPOConfig or SFTConfig that are tested, over what is set from the above."""
+    trl_unchecked: dict[str, Any] = Field(default_factory=dict)
+    """Any other of their fields: it may do nothing here, or something else than it says."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -23,6 +23,7 @@ from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens, zero_reward
 from expo_bench.trainers.recipe import ONLINE, Recipe
 from expo_bench.trainers.rounds.imitating import check_thoughts
+from expo_bench.trainers.trl_fields import depends_on_passes
 
 
 def load_recipe(file: Path | None, settings: Mapping[str, Any], overrides: Sequence[str] = ()) -> Recipe:
@@ -44,8 +45,8 @@ def recipe_yaml(recipe: Recipe) -> str:
 
 
 def run_yaml(recipe: Recipe) -> str:
-    """Return what makes a run this one and no other: the recipe without `micro_batch`, which decides about memory."""
-    return recipe_yaml(recipe.model_copy(update={"micro_batch": None}))
+    """Return what makes a run this one and no other: the recipe without `micro_batch`, where that is memory alone."""
+    return recipe_yaml(recipe if depends_on_passes(recipe) else recipe.model_copy(update={"micro_batch": None}))
 
 
 def same_run(folder: TrainingFolder, recipe: Recipe) -> bool:

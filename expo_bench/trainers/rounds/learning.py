@@ -12,12 +12,13 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Progress
-from expo_bench.trainers.arguments import common_arguments, make_config, with_trl
+from expo_bench.trainers.arguments import common_arguments, make_config
 from expo_bench.trainers.callbacks import Checkpoints, Records
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.saving import SavesCheckpoints
+from expo_bench.trainers.trl_fields import with_trl
 
 
 class _Round(SavesCheckpoints):
@@ -32,6 +33,10 @@ class _Round(SavesCheckpoints):
         state: Any = self.state  # type: ignore[attr-defined]
         state.global_step = max(state.global_step, self.first_step)
         return found
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return a schedule that is as long as the round, since the optimizer is the round's own as well."""
+        return super().create_scheduler(num_training_steps - self.first_step, optimizer)  # type: ignore[misc]
 
 
 class MaskedPreferences(DataCollatorForPreference):  # type: ignore[misc]
@@ -51,10 +56,47 @@ class MaskedPreferences(DataCollatorForPreference):  # type: ignore[misc]
 
 
 class RoundDPO(_Round, DPOTrainer):  # type: ignore[misc]
-    """TRL's DPO trainer on rows with prompt_ids, chosen_ids and rejected_ids."""
+    """TRL's DPO trainer on rows with prompt_ids, chosen_ids and rejected_ids, and a term of SFT beside its loss.
+
+    The term is the mean over all tokens of the step's chosen chains. TRL's own takes it within each forward pass, and
+    would change with `micro_batch`.
+    """
+
+    sft_weight = 0.0
+    _share: float | torch.Tensor | None = None
+    """Of a token of the step in the mean, times the passes and processes over which losses are averaged afterwards."""
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
+
+    def get_batch_samples(self, *given: Any, **named: Any) -> tuple[list[Any], Any]:
+        """Return the step's passes; count the tokens of their chosen chains."""
+        passes, n_items = super().get_batch_samples(*given, **named)
+        if self.sft_weight and passes:
+            counted = torch.stack([_chosen_mask(one).sum() for one in passes]).sum().to(self.accelerator.device)
+            n_tokens = self.accelerator.reduce(counted, "sum")
+            self._share = len(passes) * self.accelerator.num_processes / n_tokens.clamp(min=1)
+        return passes, n_items
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
+        if not self.sft_weight:
+            return super()._compute_loss(model, inputs, return_outputs)
+        mask, kept = _chosen_mask(inputs), []
+
+        def watched(**given: Any) -> Any:
+            kept.append(model(**given))
+            return kept[-1]
+
+        loss = super()._compute_loss(watched, inputs, return_outputs=False)
+        share = self._share if self._share is not None else 1 / mask.sum().clamp(min=1)
+        logprobs = kept[0].log_probs[: len(mask), -mask.shape[1] :]
+        return loss - self.sft_weight * share * (logprobs * mask).sum()
+
+
+def _chosen_mask(inputs: dict[str, Any]) -> torch.Tensor:
+    """Return which tokens of the chosen chains count, at the places of their log-probabilities; (pairs, length - 1)."""
+    mask: torch.Tensor = inputs["completion_mask"]
+    return mask[: len(mask) // 2, 1:]
 
 
 class RoundSFT(_Round, SFTTrainer):  # type: ignore[misc]
@@ -97,17 +139,23 @@ def round_trainer(recipe: Recipe, rows: Any, number: int, model: str, folder: Tr
     arguments = make_config(config, round_arguments(recipe, number, folder, PartialState().num_processes))
     # TRL shows a bar of its own while it computes the reference's log-probabilities
     os.environ.setdefault("TQDM_DISABLE", "1")
-    masked = "chosen_mask" in rows.column_names
     policy, tokenizer = load_policy(recipe, None if model == recipe.model else model)
+    collator = None
+    if "chosen_mask" in rows.column_names:
+        collator = MaskedPreferences(
+            pad_token_id=tokenizer.pad_token_id, pad_to_multiple_of=arguments.pad_to_multiple_of
+        )
     trainer = trainer_type(
         model=policy,
         args=arguments,
-        data_collator=MaskedPreferences(pad_token_id=tokenizer.pad_token_id) if masked else None,
+        data_collator=collator,
         train_dataset=rows,
         processing_class=tokenizer,
         peft_config=lora_config(recipe),
     )
     trainer.first_step = number * (recipe.steps // recipe.rounds)
+    if prefers:
+        trainer.sft_weight = recipe.preference.sft_weight
     return trainer
 
 
@@ -115,7 +163,7 @@ def round_arguments(recipe: Recipe, number: int, folder: TrainingFolder, n_proce
     """Return the arguments of DPOConfig or SFTConfig for a round.
 
     Raises:
-        UserError: numbers that do not divide, or a key of `trl` that is unknown or set by the recipe.
+        UserError: numbers that do not divide, or a field of `trl` that may not be set.
     """
     micro, accumulation = _geometry(recipe, n_processes)
     arguments = {
@@ -130,16 +178,16 @@ def round_arguments(recipe: Recipe, number: int, folder: TrainingFolder, n_proce
     }
     if not recipe.prefers(number):
         return with_trl(arguments, recipe, SFTConfig)
-    weight = recipe.preference.sft_weight
     if recipe.still is not None:
         arguments["learning_rate"] = recipe.still.dpo_learning_rate or recipe.learning_rate
     arguments |= {
         "beta": recipe.preference.beta,
-        "loss_type": ["sigmoid", "sft"] if weight else ["sigmoid"],
-        "loss_weights": [1.0, weight] if weight else [1.0],
+        "loss_type": "sigmoid",
+        # TRL would load the reference by name: another revision, or a base without its adapters
         "precompute_ref_log_probs": True,
     }
-    return with_trl(arguments, recipe, DPOConfig)
+    arguments = with_trl(arguments, recipe, DPOConfig)
+    return {**arguments, "loss_type": [arguments["loss_type"]]}
 
 
 def _geometry(recipe: Recipe, n_processes: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from expo_bench.prompts import BOXED
 from expo_bench.trainers.data import save_rows, saved_rows
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
-from expo_bench.trainers.rounds.learning import round_trainer
+from expo_bench.trainers.rounds.learning import learn, round_trainer
 from expo_bench.trainers.rounds.offline import record_path, records, round_problems
 from expo_bench.trainers.rounds.pairs import learning_rows
 from expo_bench.trainers.training import load_recipe, train
@@ -221,6 +221,24 @@ def test_dpo_loss_is_that_of_the_paper(tmp_path, tokenizer, sft_weight):
     assert float(loss) == pytest.approx(float(expected), abs=1e-4)
 
 
+def test_the_term_beside_dpo_is_a_mean_over_the_step_at_any_micro_batch(tmp_path):
+    # chains of 3 to 9 tokens: the means of single pairs are not that of the step
+    text = ["3 + 4 = 7", "8 * 6 = 48 . \\boxed{ 48 }", "1 + 2 + 3", "7"]
+    problems = [problem(number, question=f"Compute {number} + 4 .", solution=text[number]) for number in range(4)]
+    rejected = [candidate(number, "own-0", token_ids=(4, 5, 6)) for number in range(4)]
+    weights = []
+    for micro in (4, 2, 1):
+        given = {"preference": {"sft_weight": 1.0}, "trl": {"optim": "sgd"}, "learning_rate": 0.1}
+        chosen = recipe("dpo_expert", steps=2, micro_batch=micro, **given)
+        folder = TrainingFolder(tmp_path / str(micro))
+        rows, _ = learning_rows(chosen, problems, rejected, load_tokenizer(find_model("micro")))
+        save_rows(rows * 2, folder.path / "rows")
+        learn(chosen, saved_rows(folder.path / "rows"), 0, "micro", folder, Notes())
+        weights.append(parameters(folder, 2))
+    for other in weights[1:]:
+        assert max((weights[0][name] - other[name]).abs().max().item() for name in other) < 1e-6
+
+
 def test_sft_loss_is_that_of_the_chain_alone(tmp_path, tokenizer):
     chosen, rows = rows_of(tmp_path, "sft_expert", tokenizer, 3)
     trainer = round_trainer(chosen, rows, 0, "micro", TrainingFolder(tmp_path / "run"))
@@ -280,7 +298,8 @@ def test_a_run_ends_with_a_checkpoint_that_the_harness_loads(tmp_path, method):
 def in_rounds(tmp_path_factory):
     """A run of two rounds of two steps, each a checkpoint."""
     path = tmp_path_factory.mktemp("rounds") / "run"
-    chosen = recipe("expo_dpo", rounds=2, save_every=1, expo={"per_problem": 4})
+    schedule = {"lr_scheduler_type": "linear"}
+    chosen = recipe("expo_dpo", rounds=2, save_every=1, expo={"per_problem": 4}, trl=schedule)
     run(path, chosen)
     return chosen, TrainingFolder(path)
 
@@ -294,6 +313,11 @@ def test_each_round_draws_from_the_policy_of_its_start(in_rounds):
     losses = {line["step"]: line["loss"] for line in folder.log() if "loss" in line}
     assert losses[1] == pytest.approx(0.6931, abs=1e-4) and losses[3] == pytest.approx(0.6931, abs=1e-4)
     assert abs(losses[2] - 0.6931) > 0.005 and abs(losses[4] - 0.6931) > 0.005
+
+
+def test_each_round_has_a_schedule_of_its_own(in_rounds):
+    rates = [line["learning_rate"] for line in in_rounds[1].log() if "learning_rate" in line]
+    assert rates == pytest.approx([1e-4, 5e-5, 1e-4, 5e-5])
 
 
 @pytest.mark.parametrize("lost", [[4], [3, 4], [2, 3, 4]])
