@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -10,6 +11,16 @@ class UserError(Exception):
 
 class EngineFailedError(UserError):
     """An engine broke down in the midst of its work; another like it, on another machine for instance, may do it."""
+
+
+def install(extra: str) -> str:
+    """Return the pip command that adds an extra: to the checkout that this is, else to the installed package."""
+    checkout = Path(__file__).parents[1]
+    return (
+        f"pip install -e '{checkout}[{extra}]'"
+        if (checkout / "pyproject.toml").is_file()
+        else (f"pip install 'expo-bench[{extra}]'")
+    )
 
 
 def did_you_mean(word: str, among: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Run folders and training folders as pandas DataFrames, for notebooks. Columns are the fields of the rows.
 
-docs/frames.md has examples. Needs pandas: `pip install "expo-bench[notebooks]"`.
+docs/frames.md has examples. Needs pandas, of the extra `notebooks`.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from expo_bench import rows
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, install
 from expo_bench.grading.judge import GRADER
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.trainers.folder import TrainingFolder
@@ -116,4 +116,4 @@ def _pandas() -> Any:
     try:
         return import_module("pandas")
     except ImportError as error:
-        raise UserError('frames need pandas: pip install "expo-bench[notebooks]"') from error
+        raise UserError(f"frames need pandas: {install('notebooks')}") from error

@@ -85,22 +85,43 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 
 def _one_line(error: ValidationError, file: Path | None, kind: type[BaseModel]) -> str:
-    first = error.errors()[0]
-    loc, kind_of = first["loc"], first["type"]
-    key = " ".join(".".join(map(str, loc)).split())  # an unknown key may hold line breaks
-    message = first["msg"].removeprefix("Value error, ")
-    if kind_of == "extra_forbidden":
-        there = sorted(_section(kind, loc[:-1]).model_fields)
-        message = f"no such setting{did_you_mean(str(loc[-1]), there)}; there are {', '.join(there)}"
-    elif kind_of == "missing":
-        message = "is not set"
-    elif kind_of == "literal_error" and isinstance(first["input"], str):
+    """Return what does not fit, unknown keys first: where a key is misspelt, what it stands for is missing too."""
+    errors = error.errors(include_url=False)
+    if unknown := [one["loc"] for one in errors if one["type"] == "extra_forbidden"]:
+        return _unknown(unknown, kind) + _where(file, unknown[0])
+    first = errors[0]
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if first["type"] == "missing":
+        return f"{_key(first['loc'])}: is not set" + (f" (in {file})" if file else "")
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = [text.strip("'") for text in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         message = f"{first['input']!r} is none of {', '.join(choices)}{did_you_mean(first['input'], choices)}"
-    elif kind_of.endswith("_parsing"):
-        message = f"{str(first['input'])[:80]!r} does not fit: {message}"
-    where = f" (in {file})" if file else ""
-    return f"{key}: {message}{where}" if key else f"{message}{where}"
+    elif first["type"].endswith("_parsing"):
+        message = f"{str(first['input'])[:80]!r} does not fit, it {message}"
+    key = _key(first["loc"])
+    return (f"{key}: {message}" if key else message) + _where(file, first["loc"])
+
+
+def _unknown(places: Sequence[tuple[int | str, ...]], kind: type[BaseModel]) -> str:
+    there = [sorted(_section(kind, loc[:-1]).model_fields) for loc in places]
+    named = [f"{_key(loc)}{did_you_mean(str(loc[-1]), names)}" for loc, names in zip(places, there, strict=True)]
+    return f"{', '.join(named)}: no such setting; there are {', '.join(there[0])}"
+
+
+def _key(loc: Sequence[int | str]) -> str:
+    return " ".join(".".join(map(str, loc)).split())  # an unknown key may hold line breaks
+
+
+def _where(file: Path | None, loc: Sequence[int | str]) -> str:
+    """Return " (in FILE)" unless the setting was given beside the file."""
+    if file is None:
+        return ""
+    values: Any = _read_yaml(file)
+    for name in loc:
+        if isinstance(values, dict) and name not in values:
+            return ""
+        values = values[name] if isinstance(values, dict) else values
+    return f" (in {file})"
 
 
 def _section(kind: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel]:

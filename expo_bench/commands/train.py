@@ -14,7 +14,7 @@ import typer
 
 from expo_bench.commands.dry_runs import ProbeOption, check_probe, estimate, show
 from expo_bench.commands.ending import stopped, terminated
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, install
 
 if TYPE_CHECKING:
     from expo_bench.trainers.folder import TrainingFolder
@@ -162,7 +162,7 @@ def _trl_arguments(recipe: "Recipe", folder: "TrainingFolder", n_processes: int)
         for config, arguments in found:
             make_config(config, arguments)
     except ImportError as error:
-        raise UserError(f"training needs more packages ({error}): pip install 'expo-bench[train]'") from error
+        raise UserError(f"training needs more packages ({error}): {install('train')}") from error
     return [arguments for _, arguments in found]
 
 

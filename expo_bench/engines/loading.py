@@ -113,6 +113,21 @@ def load_tokenizer(files: ModelFiles, *, local_files_only: bool = False) -> Any:
         raise _cannot_load(files, error) from error
 
 
+def check_device(device: str) -> None:
+    """See that torch has the device, before anything is loaded.
+
+    Raises:
+        UserError: it has not.
+    """
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, RuntimeError, NotImplementedError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"device {device} cannot be used ({reason}): choose auto or cpu, or another torch") from error
+
+
 def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     """Return the model in evaluation mode on `device`; adapters are merged into the model that they belong to.
 
@@ -125,6 +140,7 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     Raises:
         UserError: it cannot be loaded.
     """
+    check_device(device)
     base = base_of(files)
     if base is not None:
         return _merged(files, base, dtype, device)

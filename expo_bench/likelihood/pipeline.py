@@ -84,6 +84,8 @@ def measure(
     config = resume_candidates_config(run.path)
     if manifest.status != "finished":
         raise UserError(f"the candidates of {run.path} are not all there; give its expo-bench candidates command again")
+    if next(iter(run.candidates()), None) is None:
+        raise UserError(f"{run.path} has no candidates; make them with expo-bench candidates")
     prompt = solve_prompt(config.prompt)
     if prompt.digest() != manifest.protocol["prompt_digest"]:
         raise UserError(f"prompt {config.prompt} has changed since {run.path} was made; make the candidates again")

@@ -98,7 +98,7 @@ class RunFolder:
             UserError: there is none, it cannot be read, or a newer expo-bench wrote it.
         """
         if not self.manifest_path.is_file():
-            raise UserError(f"{self.path} is not a run folder: it has no manifest.json")
+            raise UserError(f"{self.path} is not a run folder: it has no manifest.json{_what_it_is(self.path)}")
         text = self.manifest_path.read_bytes()
         try:
             version = json.loads(text).get("schema_version", 0)
@@ -265,3 +265,14 @@ def _reason(error: Exception) -> str:
         return str(error)
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc']))} {first['msg']}".strip()
+
+
+def _what_it_is(path: Path) -> str:
+    """Return what a folder without a manifest is, and where its runs lie."""
+    if (path / "recipe.yaml").is_file():
+        return f"; it is a training folder, whose checkpoints are evaluated in {path / 'evaluations'}"
+    if (path / "curves.json").is_file() or any(path.glob("*/seed-*/recipe.yaml")):
+        return f"; it is a study, whose runs lie in {path}/ARM/seed-N/evaluations and whose page is report.html"
+    if (path / "ledger.json").is_file():
+        return f"; it is a ledger, with its page in {path / 'report.html'}"
+    return "" if path.is_dir() else "; there is no such folder"

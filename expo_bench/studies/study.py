@@ -25,7 +25,7 @@ from expo_bench.settings import Settings, Several, load_settings
 from expo_bench.storage.row_files import write_atomically, writing
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
-from expo_bench.trainers.training import load_recipe, recipe_yaml, same_run
+from expo_bench.trainers.training import differing_keys, load_recipe, recipe_yaml
 
 _POLL_SECONDS = 0.2
 _RESERVED = (".", "..", "candidates", "figures", "ledger")
@@ -170,8 +170,8 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
 def _check_same_study(everything: Sequence[Run]) -> None:
     """Arms and seeds may be added to a study; what its finished runs were made with may not change."""
     for run in everything:
-        if run.folder.recipe_path.is_file() and not same_run(run.folder, run.recipe):
-            raise UserError(f"{run.folder.path} was made with another recipe; choose another folder with -o")
+        if run.folder.recipe_path.is_file() and (keys := differing_keys(run.folder, run.recipe)):
+            raise UserError(f"{run.folder.path} was made with another {', '.join(keys)}; choose another folder with -o")
 
 
 def _take_base_evaluation(run: Run, everything: Sequence[Run]) -> None:

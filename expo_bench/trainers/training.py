@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, install
 from expo_bench.evaluation.planning import Progress
 from expo_bench.prompts import explain_prompt, solve_prompt
 from expo_bench.settings import load_settings
@@ -49,9 +49,10 @@ def run_yaml(recipe: Recipe) -> str:
     return recipe_yaml(recipe if depends_on_passes(recipe) else recipe.model_copy(update={"micro_batch": None}))
 
 
-def same_run(folder: TrainingFolder, recipe: Recipe) -> bool:
-    """Tell whether the recipe goes on with the folder's run; settings that came later have their defaults there."""
-    return run_yaml(load_recipe(folder.recipe_path, {})) == run_yaml(recipe)
+def differing_keys(folder: TrainingFolder, recipe: Recipe) -> list[str]:
+    """Return the keys in which the recipe is not that of the folder's run; later settings have their defaults there."""
+    there, wanted = (yaml.safe_load(run_yaml(one)) for one in (load_recipe(folder.recipe_path, {}), recipe))
+    return [key for key in {**there, **wanted} if there.get(key) != wanted.get(key)]
 
 
 def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
 
         from expo_bench.trainers.callbacks import check_evaluation, evaluate_checkpoint
     except ImportError as error:
-        raise UserError(f"training needs more packages ({error}): pip install 'expo-bench[train]'") from error
+        raise UserError(f"training needs more packages ({error}): {install('train')}") from error
     solve_prompt(recipe.prompt), explain_prompt(recipe.explain_prompt)
     check_evaluation(recipe)
     if recipe.still is not None:
@@ -111,8 +112,8 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
 def _prepare(folder: TrainingFolder, recipe: Recipe, progress: Progress) -> None:
     if not folder.recipe_path.is_file():
         folder.begin(recipe_yaml(recipe))
-    elif not same_run(folder, recipe):
-        raise UserError(f"{folder.path} holds a training run with another recipe; choose another folder with -o")
+    elif keys := differing_keys(folder, recipe):
+        raise UserError(f"{folder.path} holds a run with another {', '.join(keys)}; choose another folder with -o")
     for name in folder.drop_torn_checkpoints():
         progress.note(f"{name} was not written to its end and is dropped")
     done = max(folder.checkpoints(), default=0)

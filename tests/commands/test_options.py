@@ -73,6 +73,41 @@ def test_a_list_may_be_one_text(given: object) -> None:
     assert load_recipe(RECIPE, {}, ["evaluation={benchmarks: micro, n: 2}"]).evaluation is not None
 
 
+def test_all_unknown_keys_are_named_and_a_file_is_blamed_for_its_own_alone(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text(RECIPE.read_text().replace("steps:", "stepz:") + "\nexpoo: {}\n")
+    with pytest.raises(UserError, match=r"stepz \(did you mean steps\?\), expoo \(did you mean expo\?\)") as both:
+        load_recipe(file, {})
+    assert str(both.value).endswith(f"(in {file})")
+    with pytest.raises(
+        UserError, match=r"expo.betta \(did you mean beta\?\): no such setting; there are beta, "
+    ) as one:
+        load_recipe(RECIPE, {}, ["expo.betta=0.1"])
+    assert RECIPE.name not in str(one.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ("recipe.yaml", "it is a training folder, whose checkpoints are evaluated in"),
+        ("grpo/seed-0/recipe.yaml", "it is a study, whose runs lie in"),
+        ("ledger.json", "it is a ledger, with its page in"),
+    ],
+)
+def test_a_folder_that_is_no_run_is_told_what_it_is(tmp_path: Path, made: str, said: str) -> None:
+    (tmp_path / made).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / made).write_text("{}")
+    done = CliRunner().invoke(app, ["compare", str(tmp_path), str(tmp_path)])
+    assert said in str(done.exception)
+
+
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    words = ["eval", "-m", "micro", "-b", "micro", "-n", "1", "--limit", "1", "engine_options.device=cuda:7"]
+    done = CliRunner().invoke(app, [*words, "-o", str(tmp_path / "run")])
+    assert isinstance(done.exception, UserError)
+    assert "device cuda:7 cannot be used" in str(done.exception)
+
+
 def test_flags_that_are_given_reach_the_settings_and_others_do_not(tmp_path: Path) -> None:
     words = ["eval", "-m", "micro", "-b", "micro", "--no-enable-thinking", "--compress", "--stop", "a", "--stop", "b,c"]
     done = CliRunner().invoke(app, [*words, "-n", "2", "--dry-run", "-o", str(tmp_path / "run")])

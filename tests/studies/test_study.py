@@ -104,7 +104,7 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
     run = runs(load_study(file), out)[0]
     file.write_text(yaml.safe_dump({"seeds": [0], "shared": {**SHARED, "steps": 3}, "arms": arms}))
     refused = CliRunner().invoke(app, ["study", str(file), "-o", str(out)])
-    assert "another recipe" in str(refused.exception)
+    assert "was made with another " in str(refused.exception)
     assert run.folder.recipe_path.read_text() == recipe_yaml(run.recipe)
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 from typing import Any
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, install
 
 
 def import_ray() -> Any:
@@ -18,7 +18,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UserError("--replicas needs one package more: pip install 'expo-bench[ray]'") from error
+        raise UserError(f"--replicas needs one package more: {install('ray')}") from error
     return ray
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from expo_bench.engines.server.address import read_key, split_urls, without_secrets
 from expo_bench.engines.server.messages import MalformedReply, error_text
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, install
 
 _log = logging.getLogger(__name__)
 ASK_AGAIN_SECONDS = 60.0
@@ -188,5 +188,5 @@ def _import_openai() -> Any:
     try:
         import openai
     except ImportError as error:
-        raise UserError("the server engine needs the openai package: pip install 'expo-bench[server]'") from error
+        raise UserError(f"the server engine needs the openai package: {install('server')}") from error
     return openai

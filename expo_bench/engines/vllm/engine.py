@@ -22,7 +22,7 @@ from expo_bench.engines.vllm.adapters import adapter_options, load_adapter
 from expo_bench.engines.vllm.errors import load_failure, short_reason, step, watch
 from expo_bench.engines.vllm.options import check_early, resolved
 from expo_bench.engines.vllm.scoring import score
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, install
 from expo_bench.rows import FinishReason
 
 _ENVIRONMENT = {
@@ -249,7 +249,7 @@ def _import_vllm() -> tuple[Any, bool]:
             import vllm
             from vllm.platforms import current_platform
     except ImportError as error:
-        raise UserError(f"vLLM cannot be imported ({short_reason(error)}): pip install 'expo-bench[vllm]'") from error
+        raise UserError(f"vLLM cannot be imported ({short_reason(error)}): {install('vllm')}") from error
     on_cpu = bool(current_platform.is_cpu())
     for name, value in _CPU_ENVIRONMENT.items() if on_cpu else ():
         os.environ.setdefault(name, value)

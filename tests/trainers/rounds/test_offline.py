@@ -341,7 +341,7 @@ def test_a_run_goes_on_with_less_memory(in_rounds):
     assert max((learned[name] - expected[name]).abs().max().item() for name in expected) < 1e-5
     shutil.rmtree(folder.checkpoint(4))
     run(folder.path, chosen)
-    with pytest.raises(UserError, match="another recipe"):
+    with pytest.raises(UserError, match="with another "):
         run(folder.path, chosen.model_copy(update={"learning_rate": 1.0}))
 
 
