@@ -35,7 +35,7 @@ def test_resolved_yaml_reads_back(tmp_path: Path) -> None:
     [
         ({"benchmarks": ["micro"]}, [], "model: is not set"),
         ({"model": "micro", "benchmarks": []}, [], "benchmarks"),
-        (GOOD, ["temprature=1"], "temprature: no such setting"),
+        (GOOD, ["temprature=1"], "temprature (did you mean temperature?): no such setting"),
         (GOOD, ["n"], "key=value"),
         (GOOD, ["n=0"], "n: "),
         (GOOD, ["n=many"], "n: "),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from expo_bench.commands.cli import COMMANDS, app
 from expo_bench.config import EvalConfig, load_config
 from expo_bench.errors import UserError
+from expo_bench.storage.run_folder import RunFolder
 from expo_bench.trainers.training import load_recipe
 
 RECIPE = Path(__file__).resolve().parents[2] / "train" / "configs" / "micro-expo-grpo.yaml"
@@ -97,8 +98,8 @@ def test_all_unknown_keys_are_named_and_a_file_is_blamed_for_its_own_alone(tmp_p
 def test_a_folder_that_is_no_run_is_told_what_it_is(tmp_path: Path, made: str, said: str) -> None:
     (tmp_path / made).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / made).write_text("{}")
-    done = CliRunner().invoke(app, ["compare", str(tmp_path), str(tmp_path)])
-    assert said in str(done.exception)
+    with pytest.raises(UserError, match=said):
+        RunFolder(tmp_path).read_manifest()
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:

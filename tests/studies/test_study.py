@@ -114,7 +114,7 @@ def test_candidates_are_of_the_shared_policy_and_the_held_out_problems():
     assert (chosen.model, chosen.prompt, chosen.benchmarks, chosen.levels) == ("micro", "qwen-boxed", ("micro",), (3,))
     assert (chosen.seed, chosen.n, chosen.max_tokens, chosen.limit) == (4, 7, 32, None)
     assert candidates_config(study()) is None
-    with pytest.raises(UserError, match="candidates: sorces: no such setting"):
+    with pytest.raises(UserError, match=r"candidates: sorces \(did you mean sources\?\): no such setting"):
         candidates_config(Study(seeds=(0,), shared=SHARED, arms={"a": {}}, candidates={"sorces": ["own"]}))
 
 
