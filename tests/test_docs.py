@@ -75,8 +75,8 @@ def _run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def _train(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a recipe of the micro world for a step or two, plan any other; in this process, which has TRL loaded."""
-    file = next(word for word in words if word.endswith(".yaml"))
-    recipe = yaml.safe_load((folder / file).read_text())
+    file = next((word for word in words if word.endswith(".yaml")), None)
+    recipe = yaml.safe_load((folder / file).read_text()) if file else {"model": words[words.index("-m") + 1]}
     if recipe["model"] == "micro":
         words = [
             *words,

@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="YAML file; see train/configs/.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="METHOD|RECIPE", help="A method, or a YAML file as in train/configs/.")
+    ],
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Any key of the recipe, for instance expo.beta=0."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("-m", "--model", help="Hub id, folder or micro. [default: the recipe's]")
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option("-b", "--benchmark", help="Benchmark or JSON-lines file. [default: the recipe's]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="Training folder. [default: a name under results/]")
@@ -41,10 +49,10 @@ def train(
     probe: ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as one JSON object.")] = False,
 ) -> None:
-    """Train a policy by a RECIPE: GRPO, ExP-GRPO, ExP-DPO and their baselines, STILL-2.
+    """Train a policy: GRPO, ExP-GRPO, ExP-DPO and their rivals, STILL-2.
 
-    The same command again goes on where a run was stopped. On several devices: accelerate launch -m expo_bench
-    train RECIPE.
+    METHOD is one that `expo-bench list` shows; what is not set has the defaults of docs/train.md. The same command
+    again goes on where a run was stopped. On several devices: accelerate launch -m expo_bench train RECIPE.
     """
     from expo_bench.trainers.folder import TrainingFolder
     from expo_bench.trainers.training import load_recipe
@@ -57,8 +65,9 @@ def train(
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     n_processes = processes or launched if dry_run else launched
     try:
-        chosen = load_recipe(recipe, {}, overrides or [])
-        folder = TrainingFolder(out or Path("results") / run_name(recipe, chosen))
+        file, settings = _source(recipe, model, benchmark)
+        chosen = load_recipe(file, settings, overrides or [])
+        folder = TrainingFolder(out or Path("results") / run_name(file, chosen))
         described = describe(chosen, folder, n_processes, with_problems=dry_run)
     except UserError:
         _only_first_process(2, of_node=True)
@@ -82,13 +91,22 @@ def _print_plan(recipe: "Recipe", described: dict[str, Any], probe: float | None
     typer.echo(json.dumps({**described, **asdict(found)}) if as_json else text_of(described))
 
 
-def run_name(file: Path, recipe: "Recipe") -> str:
-    """Return a name that the same command finds again: the recipe's file, method, and a digest of what decides it."""
+def _source(word: str, model: str | None, benchmark: str | None) -> tuple[Path | None, dict[str, Any]]:
+    """Return the recipe's file, or None where the word is a method's name, and what the command line sets itself."""
+    named = {key: value for key, value in (("model", model), ("benchmark", benchmark)) if value is not None}
+    if Path(word).suffix in (".yaml", ".yml") or "/" in word or Path(word).is_file():
+        return Path(word), named
+    return None, {"method": word, **named}
+
+
+def run_name(file: Path | None, recipe: "Recipe") -> str:
+    """Return a name that the same command finds again: recipe or model, method, and a digest of what decides it."""
     from expo_bench.engines.digest import text_digest
     from expo_bench.evaluation.planning import folder_name
     from expo_bench.trainers.training import run_yaml
 
-    return folder_name(f"{file.stem}--{recipe.method}", text_digest(run_yaml(recipe)))
+    stem = file.stem if file else Path(recipe.model).name
+    return folder_name(f"{stem}--{recipe.method}", text_digest(run_yaml(recipe)))
 
 
 def _quiet() -> None:
@@ -171,14 +189,18 @@ def _differing(first: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problems(recipe: "Recipe") -> str:
-    from expo_bench.trainers.data import training_problems
+    """Return which problems there are; what only another machine may have does not stop a plan."""
+    from expo_bench.trainers.checks import checked_problems, is_elsewhere
 
     try:
-        loaded = training_problems(recipe)
+        loaded = checked_problems(recipe)
     except UserError as error:
+        if not is_elsewhere(error):
+            raise
         return f"not loaded, {str(error).partition(';')[0]}"
     notes = "".join(f"; {warning}" for warning in loaded.warnings)
-    return f"{len(loaded.problems)} of {recipe.benchmark} ({recipe.split}){notes}"
+    split = f" ({recipe.split})" if recipe.split else ""
+    return f"{len(loaded.problems)} of {recipe.benchmark}{split}{notes}"
 
 
 def text_of(found: dict[str, Any]) -> str:
@@ -234,6 +256,7 @@ def _in_units(size: int | None) -> str:
 def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.engines.vllm.engine import standard_output_to_error
+    from expo_bench.trainers.summary import summary
     from expo_bench.trainers.training import train as run_training
 
     signal.signal(signal.SIGTERM, terminated)
@@ -244,6 +267,8 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
         with TerminalProgress() if is_first else nullcontext(SilentProgress()) as progress, standard_output_to_error():
             progress.note(f"{recipe.method} of {recipe.model}, {recipe.steps} steps, in {folder.path}")
             record = run_training(recipe, folder, progress)
+            for line in summary(folder):
+                progress.note(line)
     except KeyboardInterrupt:
         _only_first_process(130)
         stopped()

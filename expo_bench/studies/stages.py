@@ -15,6 +15,7 @@ from expo_bench.studies.learning_curves import Point, learning_curves
 from expo_bench.studies.ledger import study_ledger
 from expo_bench.studies.report import study_report
 from expo_bench.studies.study import Study, candidates_config, runs, train_all
+from expo_bench.trainers.checks import check_packages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,9 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
         jobs: runs at the same time.
 
     Raises:
-        UserError: bad input, or not a single run came to its end.
+        UserError: bad input, packages that are missing, or not a single run came to its end.
     """
+    check_packages()
     candidates = _candidates(study, path, progress)
     failed = train_all(study, path, progress, jobs)
     finished = [run for run in runs(study, path) if run.done]

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from expo_bench.problems import BENCHMARKS
 from expo_bench.settings import Settings, Several
 from expo_bench.thoughts.cleaning import Cleaning
 from expo_bench.thoughts.selection import Selection
@@ -122,6 +123,7 @@ class Recipe(Settings):
     benchmark: str
     """The training problems: a benchmark, or a JSON-lines file."""
     split: str | None = "train"
+    """Of a benchmark; a file of yours has none."""
     levels: Several[int] | None = None
     subjects: Several[str] | None = None
     limit: int | None = Field(default=None, ge=1)
@@ -132,8 +134,8 @@ class Recipe(Settings):
     explain_prompt: str = "self-explain"
 
     seed: int = 0
-    steps: int = Field(ge=1)
-    """Optimizer steps."""
+    steps: int = Field(default=100, ge=1)
+    """Optimizer steps; the paper's number is not known to us."""
     prompts_per_step: int = Field(default=8, ge=1)
     """Problems of a step, over all processes; for the methods that are not online, rows to learn from."""
     num_generations: int = Field(default=8, ge=1)
@@ -160,6 +162,12 @@ class Recipe(Settings):
     """Fields of TRL's GRPOConfig, DPOConfig or SFTConfig that are tested, over what is set from the above."""
     trl_unchecked: dict[str, Any] = Field(default_factory=dict)
     """Any other of their fields: it may do nothing here, or something else than it says."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_of_an_own_file(cls, values: Any) -> Any:
+        own = isinstance(values, dict) and values.get("benchmark", "micro") not in BENCHMARKS
+        return {"split": None, **values} if own else values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

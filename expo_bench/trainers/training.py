@@ -14,15 +14,13 @@ import yaml
 
 from expo_bench.errors import UserError, install
 from expo_bench.evaluation.planning import Progress
-from expo_bench.prompts import explain_prompt, solve_prompt
 from expo_bench.settings import load_settings
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
-from expo_bench.trainers.data import training_problems
+from expo_bench.trainers.checks import checked_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens, zero_reward
 from expo_bench.trainers.recipe import ONLINE, Recipe
-from expo_bench.trainers.rounds.imitating import check_thoughts
 from expo_bench.trainers.trl_fields import depends_on_passes
 
 
@@ -67,14 +65,10 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
         from accelerate import PartialState
         from accelerate.utils import broadcast_object_list
 
-        from expo_bench.trainers.callbacks import check_evaluation, evaluate_checkpoint
+        from expo_bench.trainers.callbacks import evaluate_checkpoint
     except ImportError as error:
         raise UserError(f"training needs more packages ({error}): {install('train')}") from error
-    solve_prompt(recipe.prompt), explain_prompt(recipe.explain_prompt)
-    check_evaluation(recipe)
-    if recipe.still is not None:
-        check_thoughts(recipe)
-    loaded = training_problems(recipe)
+    loaded = checked_problems(recipe)
     # told in so many words: a launcher without an accelerator would else start processes that do not know each other
     state = PartialState(cpu=not torch.cuda.is_available())
     with ExitStack() as held:

@@ -52,6 +52,15 @@ BAD = [
     (["small.yaml", "--dry-run", "--processes", "3"], "prompts_per_step (2) must be a multiple of the 3 processes"),
     (["small.yaml", "benchmark=no_gold.jsonl", "split=test", "levels=null"], "no_gold.jsonl:1: has no answer"),
     (["small.yaml", "benchmark=macro"], "unknown benchmark 'macro'"),
+    (["small.yaml", "-b", "nothing.jsonl", "--dry-run"], "nothing.jsonl is not a file"),
+    (["small.yaml", "-b", "no_gold.jsonl", "levels=null", "--dry-run"], "no_gold.jsonl:1: has no answer"),
+    (["small.yaml", "levels=[7]", "--dry-run"], "level"),
+    (
+        ["small.yaml", "evaluation={benchmarks: [micro], n: 2, temperature: 0}", "--dry-run"],
+        "evaluation: temperature 0",
+    ),
+    (["expo_grp", "-m", "micro", "-b", "micro"], "did you mean expo_grpo?"),
+    (["grpo", "-b", "micro"], "model: is not set"),
     (["small.yaml", "trl.optim=adamm"], "TRL refuses the recipe"),
     (["small.yaml", "evaluation={benchmarks: [micro], n: 2, temperature: 0}"], "evaluation: temperature 0 is greedy"),
 ]
@@ -71,6 +80,38 @@ def test_dry_run_says_what_a_run_would_cost(recipe):
     assert found["problems"] == "8 of micro (train)"
     assert found["trl"]["max_completion_length"] == 40
     assert not Path("results").exists()
+
+
+def test_a_method_is_trained_without_a_recipe_on_a_file_without_splits(recipe):
+    row = {"question": "Compute 3 + 4 modulo 100.", "answer": "7"}
+    Path("my.jsonl").write_text(json.dumps(row) + "\n")
+    words = ["train", "expo_grpo", "-m", "micro", "-b", "my.jsonl"]
+    planned = json.loads(CliRunner().invoke(app, [*words, "--dry-run", "--json"]).stdout)
+    assert planned["problems"] == "1 of my.jsonl"
+    assert planned["recipe"]["steps"] == 100
+    small = ["steps=2", "prompts_per_step=1", "num_generations=2", "max_tokens=20"]
+    done = CliRunner().invoke(app, [*words, *small])
+    folder = TrainingFolder(done.stdout.removesuffix("\n"))
+    assert folder.path.name.startswith("micro--expo_grpo--")
+    assert folder.checkpoints() == [2]
+    assert {row.problem_id.partition("-")[0] for row in folder.rollouts()} == {"my"}
+    told = done.stderr.splitlines()
+    assert any(line.startswith("reward of own rollouts: ") for line in told)
+    assert any(line.startswith("not evaluated: expo-bench eval -m ") for line in told)
+
+
+def test_it_ends_with_what_it_did(recipe):
+    evaluation = "evaluation={benchmarks: [micro], levels: [2], limit: 4, n: 2}"
+    done = CliRunner().invoke(app, ["train", recipe, evaluation, "-o", "run"])
+    folder = TrainingFolder("run")
+    before, after = (
+        next(one for one in folder.evaluation(step).metrics() if (one.name, one.subset) == ("avg@2", "all"))
+        for step in (0, 2)
+    )
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("pass@1: ")]
+    assert line.startswith(f"pass@1: {100 * before.value:.1f}% ({100 * before.ci_low:.1f} to ")
+    assert f", {100 * after.value:.1f}% (" in line and line.endswith("after step 2")
+    assert "look: expo-bench report run/evaluations/checkpoint-0 run/evaluations/checkpoint-2" in done.stderr
 
 
 def test_standard_output_is_the_folder_and_the_same_command_finds_it(recipe):

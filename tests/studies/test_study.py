@@ -171,6 +171,16 @@ def test_the_demo_is_the_whole_loop(tmp_path):
     assert not re.search(r"(src|href)=[\"']?https?:", page)
 
 
+def test_packages_that_are_missing_end_a_study_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr("expo_bench.trainers.checks._PACKAGES", ("json", "no_such_package"))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"seeds": [0], "arms": {"a": {"method": "grpo"}}}))
+    words = ["study", str(tmp_path / "study.yaml"), "-o", str(tmp_path / "out")]
+    found = CliRunner().invoke(app, words)
+    assert isinstance(found.exception, UserError)
+    assert str(found.exception).startswith("training needs more packages (no_such_package)")
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_finished_run(tmp_path):
     with pytest.raises(UserError, match="no run of the study is finished"):
         learning_curves(runs(study(), tmp_path))

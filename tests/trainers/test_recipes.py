@@ -47,6 +47,9 @@ def recipe(**settings):
 @pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_planned(file, offline, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    # still.yaml names a file of the user's; a plan asks for it as a run does
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/long_form_thoughts.jsonl").touch()
     words = ["train", str(file), "--dry-run", "--processes", str(PROCESSES.get(file.stem, 1))]
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, found.exception
