@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from expo_bench.settings import Settings, Several, load_settings
+from expo_bench.settings import ReadingSettings, Settings, Several, load_settings
 
 NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress"}
 """Settings in which two runs may differ and be the same run."""
@@ -64,7 +64,7 @@ class ProblemsConfig(EngineSpec):
     group: ClassVar[str] = "Problems"
 
     benchmarks: Several[str] = Field(min_length=1)
-    """Names of benchmarks or JSON-lines files, with commas between."""
+    """Names of benchmarks, files, or OWNER/NAME of the hub, with commas between."""
     split: str | None = None
     """Split of the benchmark; test where it is not given."""
     levels: Several[int] | None = None
@@ -85,7 +85,7 @@ class ProblemsConfig(EngineSpec):
     """Decides the order of the choices of multiple-choice benchmarks."""
 
 
-class SamplingConfig(ProblemsConfig):
+class SamplingConfig(ReadingSettings, ProblemsConfig):
     """What the policy is asked, and how it is sampled."""
 
     group: ClassVar[str] = "Sampling"

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from expo_bench.errors import UserError, did_you_mean
 
@@ -28,6 +28,38 @@ def _split(value: Any) -> Any:
 
 Several = Annotated[tuple[Item, ...], BeforeValidator(_split)]
 """A list that may be given as one text with commas between, or as a single item."""
+
+
+def _assigned(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    parts = [str(text).partition("=") for text in value]
+    if wrong := next((text for text, (_, _, path) in zip(value, parts, strict=True) if not path.strip()), None):
+        raise ValueError(f"{wrong!r}: FIELD=PATH is wanted, for instance question=problem or text='code[*]'")
+    return {name.strip(): path.strip() for name, _, path in parts}
+
+
+class ReadingSettings(Settings):
+    """How files of the user's own are read; docs/import.md."""
+
+    group: ClassVar[str] = "Your own files"
+
+    preset: str | None = None
+    """Name of a mapping; expo-bench list shows them."""
+    map: Annotated[dict[str, str | int | float], BeforeValidator(_assigned)] = Field(default_factory=dict)
+    """Where a field stands in the rows, such as answer=target; may be given again."""
+    mapping: Path | None = None
+    """YAML file of such fields and paths."""
+    join: str | None = None
+    """File or benchmark whose rows those of the file find by a key."""
+    skip_bad_rows: bool = False
+    """Leave out, and count, rows that cannot be read."""
+    merge_repeats: bool = False
+    """Rows that ask the same are one problem."""
+
+    def reading(self) -> dict[str, Any]:
+        """Return these settings by their names."""
+        return {name: getattr(self, name) for name in ReadingSettings.model_fields}
 
 
 def load_settings(

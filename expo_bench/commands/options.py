@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 SHORT = {"model": ("-m", "--model"), "benchmarks": ("-b", "--benchmarks"), "n": ("-n",)}
+REPEATED = {"stop": "TEXT", "map": "FIELD=PATH"}
 OverridesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Any setting of the config file.")
 ]
@@ -58,7 +59,9 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     module, _, name = wanted.model.partition(":")
     model: type[BaseModel] = getattr(import_module(module), name)
     fields = {
-        key: info for key, info in model.model_fields.items() if key not in wanted.without and not _is_section(info)
+        key: info
+        for key, info in model.model_fields.items()
+        if key not in wanted.without and (key in REPEATED or not _is_section(info))
     }
     names = {**SHORT, **wanted.names}
     made = [_parameter(key, info, _group(model, key), names.get(key)) for key, info in fields.items()]
@@ -103,8 +106,8 @@ def _parameter(key: str, info: "FieldInfo", group: str | None, names: tuple[str,
         annotation, default = Annotated[bool, typer.Option(*flag, **shared)], False
     elif kinds == [bool]:
         annotation = Annotated[bool | None, typer.Option(f"{flag[-1]}/--no-{flag[-1][2:]}", **shared)]
-    elif key == "stop":
-        annotation = Annotated[list[str] | None, typer.Option(*flag, metavar="TEXT", **shared)]
+    elif key in REPEATED:
+        annotation = Annotated[list[str] | None, typer.Option(*flag, metavar=REPEATED[key], **shared)]
     return inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 

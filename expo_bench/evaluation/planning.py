@@ -21,10 +21,10 @@ from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.evaluation.sampling import missing_samples
 from expo_bench.grading.judge import GRADER
-from expo_bench.problems import Loaded, load, select
+from expo_bench.problems import Loaded, Reading, load_all, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import Manifest, Problem
-from expo_bench.settings import to_yaml
+from expo_bench.settings import ReadingSettings, to_yaml
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
@@ -71,7 +71,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         # a run that was begun keeps its problems, whatever became of their source
         loaded, problems = [], list(run.problems())
     else:
-        loaded = [_load(config, name) for name in config.benchmarks]
+        loaded = _load(config)
         problems = [problem for one in loaded for problem in one.problems]
     if len({problem.problem_id for problem in problems}) < len(problems):
         if not loaded:
@@ -139,7 +139,11 @@ def save_plan(planned: Plan) -> None:
     if not run.manifest_path.is_file():
         write_atomically(run.config_path, to_yaml(planned.config))
         run.write_problems(planned.problems)
-    elif planned.config.redraw_errors and run.has_errors():
+        return
+    if not isinstance(planned.config, CandidatesConfig) and planned.config.n > resume_config(run.path).n:
+        run.write_manifest(replace(run.read_manifest(), status="started", finished=None))
+        write_atomically(run.config_path, to_yaml(planned.config))
+    if planned.config.redraw_errors and run.has_errors():
         run.write_manifest(replace(run.read_manifest(), status="started", finished=None))
         run.drop_errors()
 
@@ -183,14 +187,20 @@ def begin(planned: Plan, model: dict[str, Any], progress: Progress) -> Manifest:
     return manifest
 
 
-def _load(config: EvalConfig, name: str) -> Loaded:
-    loaded = load(
-        name,
+def _load(config: EvalConfig) -> list[Loaded]:
+    """Return the problems of each benchmark, those that the run selects."""
+    found = load_all(
+        config.benchmarks,
         split=config.split,
         data_dir=config.data_dir,
         revision=config.dataset_revision,
         choice_seed=config.choice_seed,
+        reading=Reading(**config.reading()),
     )
+    return [_selected(config, loaded) for loaded in found]
+
+
+def _selected(config: EvalConfig, loaded: Loaded) -> Loaded:
     problems = select(
         loaded.problems,
         levels=config.levels,
@@ -241,6 +251,8 @@ def _run_name(config: EvalConfig) -> str:
     model = config.model.rstrip("/").split("#")[-1].split("/")[-1]
     names = "+".join(Path(name).stem for name in config.benchmarks)
     settings = config.model_dump(mode="json", exclude=NO_IDENTITY)
+    # so that runs from before these settings keep their folders
+    settings = {key: value for key, value in settings.items() if key not in ReadingSettings.model_fields or value}
     if isinstance(config, CandidatesConfig):
         names = f"candidates--{names}"
     return folder_name(f"{names}--{model}", _digest(settings))
@@ -264,6 +276,8 @@ def _check_same_run(run: RunFolder, config: EvalConfig) -> None:
     there = resume(run.path).model_dump(mode="json", exclude=NO_IDENTITY)
     wanted = config.model_dump(mode="json", exclude=NO_IDENTITY)
     differing = [key for key in wanted if wanted[key] != there[key]]
+    if differing == ["n"] and wanted["n"] > there["n"] and not isinstance(config, CandidatesConfig):
+        return  # seeds go by the sample's index: those that are there are the first of the greater run
     if differing:
         raise UserError(
             f"{run.path} holds a run with another {', '.join(differing)}; choose another folder with -o, "

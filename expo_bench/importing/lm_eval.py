@@ -13,7 +13,7 @@ from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.grading.boxed import last_boxed
-from expo_bench.problems import fields, files
+from expo_bench.problems import fields
 from expo_bench.problems.aime import AIME24, AIME25
 from expo_bench.problems.base import BadRow, Entry
 from expo_bench.problems.gsm8k import GSM8K
@@ -21,6 +21,7 @@ from expo_bench.problems.identity import with_ids
 from expo_bench.problems.loading import DEFAULT_SPLIT
 from expo_bench.problems.math import MATH, MATH500
 from expo_bench.problems.omni_math import OMNI_MATH, OMNI_MATH_RULE
+from expo_bench.problems.reading import containers
 from expo_bench.rows import Problem
 
 PUBLISHED = {one.name: one for one in (MATH, MATH500, AIME24, AIME25, OMNI_MATH, OMNI_MATH_RULE, GSM8K)}
@@ -150,7 +151,7 @@ def _lm_eval_lines(path: Path) -> list[_Line]:
     chosen: str | None = None
     found: dict[int, _Line] = {}
     seen: set[tuple[int, tuple[str, ...]]] = set()
-    for place, row in files.read_rows(path):
+    for place, row in containers.read(path):
         line = _lm_eval_line(row, place)
         chosen = chosen or row.get("filter")
         key = (line.doc_id, tuple(line.texts))

@@ -41,17 +41,46 @@ def fetch(source: HubDataset | WebFile, split: str, revision: str | None) -> Fet
     return Fetched(rows, commit)
 
 
+def fetch_split(
+    repo: str, config: str | None, split: str | None, revision: str | None
+) -> tuple[list[Row], str | None, str]:
+    """Return the rows of a split of any dataset, its commit, and the split: as asked for, or test, or the only one.
+
+    Raises:
+        Unavailable: as `fetch`; where there are several splits, the message names them.
+    """
+    builder = _builder(repo, config, revision=revision)
+    splits: list[str] = list(builder.info.splits or {})
+    chosen = split or ("test" if "test" in splits else splits[0] if len(splits) == 1 else None)
+    if chosen is None or chosen not in splits:
+        asked = f"there is no split {split!r}" if split else "it has several splits"
+        raise Unavailable(f"{asked}; choose {', '.join(splits)} with --split")
+    return list(builder.as_dataset(split=chosen)), _commit(builder), chosen
+
+
 def _read(path: str, config: str | None, split: str, **options: Any) -> tuple[list[Row], str | None]:
+    builder = _builder(path, config, **options)
+    try:
+        rows: list[Row] = list(builder.as_dataset(split=split))
+    except ValueError as error:
+        raise Unavailable(_first_line(error)) from error
+    return rows, _commit(builder)
+
+
+def _builder(path: str, config: str | None, **options: Any) -> Any:
     import datasets
 
     try:
         # what datasets.load_dataset does, but the builder knows the commit: its hash, for a repository of the hub
         builder = datasets.load_dataset_builder(path, config, **options)
         builder.download_and_prepare()
-        rows: list[Row] = list(builder.as_dataset(split=split))
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise Unavailable(_first_line(error)) from error
-    return rows, builder.hash if _COMMIT.fullmatch(builder.hash or "") else None
+    return builder
+
+
+def _commit(builder: Any) -> str | None:
+    return builder.hash if _COMMIT.fullmatch(builder.hash or "") else None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,15 +1,15 @@
-"""A benchmark by name, from a data folder or the hub, or a user's file; with what the manifest records of it."""
+"""A benchmark by name, from a data folder or the hub, or a user's own; with what the manifest records of it."""
 
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError, did_you_mean
-from expo_bench.problems import files
+from expo_bench.problems import files, hub_ids
 from expo_bench.problems.aime import AIME24, AIME25
 from expo_bench.problems.base import BadRow, Benchmark, Entry, Row, Unavailable
 from expo_bench.problems.gpqa import GPQA_DIAMOND
@@ -17,6 +17,8 @@ from expo_bench.problems.gsm8k import GSM8K
 from expo_bench.problems.identity import digest, with_ids
 from expo_bench.problems.math import MATH, MATH500
 from expo_bench.problems.omni_math import OMNI_MATH, OMNI_MATH_RULE
+from expo_bench.problems.reading import containers
+from expo_bench.problems.reading.mapping import Reading
 from expo_bench.rows import Problem
 
 _PUBLISHED = {
@@ -37,8 +39,8 @@ class Loaded:
     problems: list[Problem]
     provenance: dict[str, Any]
     """JSON values: name, split, source ("hub:REPO", "github:REPO", a file's name or "built in"), revision, digest,
-    digest_status ("match", "changed", or "unknown" where no digest is shipped), n_problems, and choice_seed where the
-    questions have choices."""
+    digest_status ("match", "changed", or "unknown" where no digest is shipped), n_problems, choice_seed where the
+    questions have choices, and mapping where one was declared for the user's file."""
     warnings: list[str]
     """One line each; the run may go on."""
 
@@ -50,21 +52,61 @@ def load(
     data_dir: Path | None = None,
     revision: str | None = None,
     choice_seed: int = 0,
+    reading: Reading | None = None,
 ) -> Loaded:
-    """Return the problems of a known benchmark, or of a JSON-lines file if `name` is its path.
+    """Return the problems of a known benchmark, or of a user's file, folder or dataset of the hub; docs/import.md.
 
-    A benchmark's file in `data_dir` (where that is None, in the folder that EXPO_BENCH_DATA names) is read in place of
-    the hub. `choice_seed` decides the order of the choices of a multiple-choice benchmark.
+    `reading` says how a user's rows are read; NAME=PATH names what stands at the path. A benchmark's file in `data_dir`
+    (where that is None, in the folder that EXPO_BENCH_DATA names) is read in place of the hub. `choice_seed` decides
+    the order of the choices of a multiple-choice benchmark.
 
     Raises:
         UserError: no such benchmark, file, split or revision; data that cannot be had; a row that cannot be read.
     """
-    split = split or DEFAULT_SPLIT
+    name = name.strip()
     if name in _PUBLISHED:
-        return _load_published(_PUBLISHED[name], split, data_dir, revision, choice_seed)
-    if revision is not None:
-        raise UserError(f"{name} has no revisions; leave --dataset-revision out")
-    return _load_micro(split) if name == "micro" else _load_user_file(name, split)
+        return _load_published(_PUBLISHED[name], split or DEFAULT_SPLIT, data_dir, revision, choice_seed)
+    if name == "micro":
+        if revision is not None:
+            raise UserError(f"{name} has no revisions; leave --dataset-revision out")
+        return _load_micro(split or DEFAULT_SPLIT)
+    return _load_own(name, split, revision, reading or Reading())
+
+
+def load_all(
+    names: Sequence[str],
+    *,
+    split: str | None = None,
+    data_dir: Path | None = None,
+    revision: str | None = None,
+    choice_seed: int = 0,
+    reading: Reading | None = None,
+) -> list[Loaded]:
+    """Return each benchmark as `load` does; the user's files that would share a name have their folder's before it.
+
+    Raises:
+        UserError: as `load`.
+    """
+    found = [
+        load(name, split=split, data_dir=data_dir, revision=revision, choice_seed=choice_seed, reading=reading)
+        for name in names
+    ]
+    counts = Counter(one.provenance["name"] for one in found)
+    return [
+        _renamed(one, f"{Path(text).expanduser().resolve().parent.name}-{one.provenance['name']}")
+        if counts[one.provenance["name"]] > 1 and Path(text).expanduser().exists()
+        else one
+        for text, one in zip(names, found, strict=True)
+    ]
+
+
+def _renamed(loaded: Loaded, name: str) -> Loaded:
+    old = loaded.provenance["name"]
+    problems = [
+        replace(one, benchmark=name, problem_id=f"{name}{one.problem_id.removeprefix(old)}") for one in loaded.problems
+    ]
+    warnings = [f"{name}: another file is called {old} too: this one goes by its folder", *loaded.warnings]
+    return Loaded(problems=problems, provenance={**loaded.provenance, "name": name}, warnings=warnings)
 
 
 def _load_published(
@@ -80,7 +122,7 @@ def _load_published(
         raise UserError(f"{path} has no revisions; leave --dataset-revision out, or move the file away to read the hub")
     else:
         resolved = None
-        entries = _parsed(files.read_rows(path), parse, path)
+        entries = _parsed(containers.read(path), parse, path)
     problems = with_ids(entries, benchmark.name, split)
     source = path.name if path else benchmark.source.name
     warnings = [*_row_warnings(entries), *_count_warning(problems, benchmark.counts.get(split))]
@@ -99,22 +141,48 @@ def _load_micro(split: str) -> Loaded:
     return _loaded(micro.load(split), "built in", None, None, [])
 
 
-def _load_user_file(name: str, split: str) -> Loaded:
+def _load_own(text: str, split: str | None, revision: str | None, reading: Reading) -> Loaded:
+    """Load what is the user's own. A file has no splits: its problems are of the one that is asked for."""
+    given, name = files.split_name(text)
     path = Path(name).expanduser()
-    if not path.is_file():
-        if path.suffix != ".jsonl" and not path.exists():
-            near = did_you_mean(name, BENCHMARKS)
-            there = ", ".join(BENCHMARKS)
-            raise UserError(f"unknown benchmark {name!r}{near}; choose {there}, or the path of a .jsonl file")
-        raise UserError(f"{name} is not a file; give the path of a .jsonl file")
-    _check_split(name, split, (DEFAULT_SPLIT,))
-    entries = _parsed(files.read_rows(path), files.parse_user_row, path)
-    benchmark, warnings = files.benchmark_name(path), _row_warnings(entries)
+    if path.exists():
+        if revision is not None:
+            raise UserError(f"{name} has no revisions; leave --dataset-revision out")
+        rows: list[tuple[str, Row]] = list(containers.read(path))
+        benchmark, source, commit, split = files.benchmark_name(path), path.name, None, split or DEFAULT_SPLIT
+    elif address := hub_ids.parse(name):
+        rows, commit, split = hub_ids.rows(address, split, revision)
+        benchmark, source = address.repo.rpartition("/")[2], f"hub:{address.repo}"
+    elif path.suffix or len(path.parts) > 1:
+        raise UserError(
+            f"{name} is not a file; give the path of a file of problems, or a dataset of the hub, OWNER/NAME"
+        )
+    else:
+        near, there = did_you_mean(name, BENCHMARKS), ", ".join(BENCHMARKS)
+        raise UserError(
+            f"unknown benchmark {name!r}{near}; choose {there}, the path of a file, or OWNER/NAME of the hub"
+        )
+    parsed = files.parse(rows, path, reading, rows_of)
+    warnings = [*parsed.warnings, *_row_warnings(parsed.entries)]
+    benchmark = given or benchmark
     if benchmark in BENCHMARKS:
         warnings.append(
             f"this is your file {path.name}, not the benchmark; -b {benchmark} --data-dir checks its digest"
         )
-    return _loaded(with_ids(entries, benchmark, split), path.name, None, None, warnings)
+    loaded = _loaded(with_ids(parsed.entries, benchmark, split), source, commit, None, warnings)
+    if parsed.mapping.name == "default":
+        return loaded
+    return replace(loaded, provenance={**loaded.provenance, "mapping": parsed.mapping.described()})
+
+
+def rows_of(name: str) -> Iterable[Row]:
+    """Return the rows that a file joins: those of another file as they are, or the problems of a benchmark."""
+    if name in BENCHMARKS:
+        return [{"id": one.problem_id, **asdict(one)} for one in load(name).problems]
+    path = Path(name).expanduser()
+    if not path.exists():
+        raise UserError(f"--join {name}: there is no such file, and no such benchmark")
+    return [row for _, row in containers.read(path)]
 
 
 def _check_split(name: str, split: str, splits: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError
-from expo_bench.problems import Loaded, load, select
+from expo_bench.problems import Loaded, Reading, load, select
 from expo_bench.prompts import Prompt
 from expo_bench.rows import Problem
 from expo_bench.storage.row_files import writing
@@ -20,7 +20,13 @@ def training_problems(recipe: Recipe) -> Loaded:
     Raises:
         UserError: no such benchmark, or nothing left to train on.
     """
-    loaded = load(recipe.benchmark, split=recipe.split, data_dir=recipe.data_dir, revision=recipe.dataset_revision)
+    loaded = load(
+        recipe.benchmark,
+        split=recipe.split,
+        data_dir=recipe.data_dir,
+        revision=recipe.dataset_revision,
+        reading=Reading(**recipe.reading()),
+    )
     chosen = select(
         loaded.problems,
         levels=recipe.levels,

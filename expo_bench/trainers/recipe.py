@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from expo_bench.problems import BENCHMARKS
-from expo_bench.settings import Settings, Several
+from expo_bench.settings import ReadingSettings, Settings, Several
 from expo_bench.thoughts.cleaning import Cleaning
 from expo_bench.thoughts.selection import Selection
 
@@ -110,7 +110,7 @@ class Evaluation(Settings):
     """None: as in training."""
 
 
-class Recipe(Settings):
+class Recipe(ReadingSettings):
     """All that decides a training run. `recipe.yaml` of its folder holds it, resolved."""
 
     method: Method
@@ -121,7 +121,7 @@ class Recipe(Settings):
     """Of the weights; auto: float32 for full fine-tuning, bfloat16 under LoRA where the hardware has it."""
 
     benchmark: str
-    """The training problems: a benchmark, or a JSON-lines file."""
+    """The training problems: a benchmark, a file, or OWNER/NAME of the hub."""
     split: str | None = "train"
     """Of a benchmark; a file of yours has none."""
     levels: Several[int] | None = None

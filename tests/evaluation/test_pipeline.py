@@ -137,9 +137,25 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str],
 
 
 def test_another_run_in_the_folder_is_refused(finished: Path) -> None:
-    done = run("eval", "-m", "micro", "-b", "micro", "-n", "5", "--max-tokens", "64", "-o", "run", folder=finished)
+    done = run("eval", "-m", "micro", "-b", "micro", "-n", "5", "--max-tokens", "32", "-o", "run", folder=finished)
     assert done.returncode == 2
-    assert "another n;" in done.stderr
+    assert "another n, max_tokens;" in done.stderr
+
+
+def test_more_samples_are_drawn_into_a_finished_run(finished: Path) -> None:
+    words = ["eval", "-m", "micro", "-b", "micro", "--limit", "20", "--max-tokens", "48", "-o"]
+    for n, name in ((2, "grown"), (4, "grown"), (4, "whole")):
+        done = run(*words, name, "-n", str(n), folder=finished)
+        assert done.returncode == 0, done.stderr
+    grown, whole = (RunFolder(finished / name) for name in ("grown", "whole"))
+    assert len(list(grown.samples())) == 80
+    assert {(row.problem_id, row.sample_index, row.text, row.seed) for row in grown.samples()} == {
+        (row.problem_id, row.sample_index, row.text, row.seed) for row in whole.samples()
+    }
+    assert (grown.read_manifest().status, grown.read_manifest().counts["samples"]) == ("finished", 80)
+    assert [one.value for one in grown.metrics()] == [pytest.approx(one.value, abs=1e-6) for one in whole.metrics()]
+    assert "another n;" in run(*words, "grown", "-n", "2", folder=finished).stderr
+    assert "80 done" in run("eval", "--resume", "grown", "--dry-run", folder=finished).stdout
 
 
 def test_errors_are_drawn_again_on_request(finished: Path) -> None:

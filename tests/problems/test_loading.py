@@ -238,12 +238,13 @@ GOOD = '{"question": "1+1?", "answer": "2"}'
     [
         (f"{GOOD}\nnot json\n", ":2: not JSON"),
         (f"{GOOD}\n{GOOD[:-5]}", ":2: not JSON"),
-        (f"\n\n[{GOOD}]\n", ":3: not a JSON object"),
+        (f"{GOOD}\n\n[{GOOD}]\n", ":3: not a JSON object"),
+        ("3 4", "is neither JSON"),
         (f"{GOOD}\n" + '{"answer": "2"}', ":2: has no question or problem"),
         ('{"question": "1+1?"}', ":1: has no answer"),
         ('{"question": "1+1?", "answer": " "}', ":1: has no answer"),
         ('{"question": "1+1?", "answer": NaN}', ":1: 'answer' is nan"),
-        ('{"question": "1+1?", "answer": ["2"]}', ":1: 'answer' is neither text nor a number"),
+        ('{"question": "1+1?", "answer": {"a": "2"}}', ":1: 'answer' is neither text nor a number"),
         ('{"question": 11, "answer": "2"}', ":1: field 'question' is no text"),
         ('{"question": "1+1?", "answer": "2", "level": "hard"}', ":1: 'level' is 'hard'"),
         ('{"question": "1+1? \\ud800", "answer": "2"}', ":1: 'question' holds half of a surrogate pair"),
@@ -287,10 +288,9 @@ def test_refusals(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_refusals_with_files(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"is not a file"):
-        load(str(data_dir))
-    with pytest.raises(UserError, match="has no split 'train'"):
-        load(str(data_dir / "aime25.jsonl"), split="train")
+    (data_dir / "empty").mkdir()
+    with pytest.raises(UserError, match=r"is a folder without files of rows"):
+        load(str(data_dir / "empty"))
     with pytest.raises(UserError, match=r"aime25\.jsonl has no revisions; leave --dataset-revision out"):
         load("aime25", data_dir=data_dir, revision="main")
     monkeypatch.setenv("EXPO_BENCH_DATA", str(data_dir / "gone"))
