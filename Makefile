@@ -8,7 +8,7 @@ OLDEST_TESTS = tests/engines tests/problems tests/trainers tests/thoughts tests/
 	tests/importing tests/likelihood tests/reports tests/storage tests/test_config.py tests/test_frames.py tests/test_stats.py
 REAL_MODEL = .cache/SmolLM2-135M-Instruct
 
-.PHONY: setup demo test test-real test-faults test-oldest check audit bench render-notebooks browser clean
+.PHONY: setup demo docs test test-real test-faults test-oldest check audit bench render-notebooks browser clean
 
 setup: $(VENV)/.dev
 
@@ -58,6 +58,11 @@ check: setup  ## Lint, format, types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: setup  ## The documentation site in build/site; a link to nowhere ends it
+	$(PIP) -e '.[dev,docs]'
+	$(VENV)/bin/python tools/docs_site.py
+	$(VENV)/bin/zensical build --strict --clean
 
 bench: $(VENV)/.bench $(REAL_MODEL)/config.json  ## Speed, each as a ratio to a yardstick
 	$(VENV)/bin/python -m tests.benchmarks

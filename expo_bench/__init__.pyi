@@ -69,3 +69,5 @@ from .trainers.ledger import zero_reward as zero_reward
 from .trainers.recipe import Recipe as Recipe
 from .trainers.training import load_recipe as load_recipe
 from .trainers.training import train as train
+
+__all__: list[str]

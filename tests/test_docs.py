@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from expo_bench.commands.cli import app
+from tools import docs_site
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -119,3 +120,22 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
         _here([*words[1:], *["--dry-run"] * real], workplace, monkeypatch)
     else:
         assert words[0] in ("pip", "git", "vllm", "ray", "cd", "export", "python"), f"{page}: no test for {line}"
+
+
+def test_the_site_has_every_page_and_no_link_to_nowhere(tmp_path: Path) -> None:
+    docs_site.lay_out(tmp_path / "site")
+    assert list(docs_site.broken_links(tmp_path / "site")) == []
+    shown = set(re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    there = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.md")}
+    assert shown <= there
+    assert {name for name in there - shown if not name.startswith("notebooks/")} == set()
+
+
+def test_the_reference_tells_each_setting_and_row() -> None:
+    settings, rows = docs_site.settings_page(), docs_site.rows_page()
+    assert "| `max_tokens` | integer | `2048` | Tokens of a completion at most. |" in settings
+    assert "| `expo.per_problem` | integer |" in settings
+    assert "## Sample" in rows
+    assert "| `level` | `int` or `None` |" in rows
+    assert "def " not in docs_site.names_page()
+    assert "## open_engine" in docs_site.names_page()
