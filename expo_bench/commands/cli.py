@@ -27,6 +27,7 @@ COMMANDS = {
     "study": "study:study",
     "compare": "compare:compare",
     "thoughts": "thoughts:thoughts",
+    "view": "view:view",
 }
 """Name -> module of this package and function; a module is imported when its command is called or listed."""
 _PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}

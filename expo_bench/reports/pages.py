@@ -18,14 +18,27 @@ if TYPE_CHECKING:
     from expo_bench.reports.figures.canvas import Drawing
 
 
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """Return the page. Every string in the context is escaped; only `trusted` ones are not."""
-    css = palette_css() + _asset("report.css")
-    script = _asset("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def render(template: str, context: Mapping[str, Any], *, workbench: bool = False) -> str:
+    """Return the page. Every string in the context is escaped; only `trusted` ones are not.
+
+    A page of the workbench has its script and its style, and may ask the place that it came from for more of itself.
+    """
+    css = palette_css() + _asset("report.css") + (_asset("workbench.css") if workbench else "")
+    script = _asset("workbench.js" if workbench else "report.js")
     page = _environment().get_template(template)
     return page.render(
-        context, css=trusted(css), script=trusted(script), script_digest=digest, version=package_version()
+        context, css=trusted(css), script=trusted(script), policy=policy(workbench=workbench), version=package_version()
+    )
+
+
+def policy(*, workbench: bool = False) -> str:
+    """Return the Content-Security-Policy of a page: its own script, by its digest, and nothing of anybody else."""
+    script = _asset("workbench.js" if workbench else "report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    own = "connect-src 'self'; form-action 'self'" if workbench else "form-action 'none'"
+    return (
+        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; "
+        f"base-uri 'none'; {own}"
     )
 
 

@@ -97,7 +97,7 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
         "date": date_text(max(run.manifest.started for run in runs)),
         "lead": _lead(runs),
         "notes": notes(runs),
-        "tiles": [] if several else _tiles(runs[0]),
+        "tiles": [] if several else tiles(runs[0]),
         "run_facts": facts(runs[0], grader),
         "what_was_run": what_was_run(runs, grader) if several else None,
         "results": result_tables(runs),
@@ -186,7 +186,8 @@ def _lead(runs: Sequence[RunView]) -> str:
     return sentence + "."
 
 
-def _tiles(run: RunView) -> list[dict[str, str]]:
+def tiles(run: RunView) -> list[dict[str, str]]:
+    """Return the headline numbers of one run."""
     metrics, ks = run.metrics, run.metrics.pass_ks
     average = metrics.get(metrics.average)
     chosen = [(metrics.average, "Correct", "Headline. Every sample that is not a correct answer counts as wrong.")]
@@ -199,9 +200,9 @@ def _tiles(run: RunView) -> list[dict[str, str]]:
     no_answer = value_text(metrics.get("no_answer"))
     what = f"Cut off at the token limit before an answer. A further {no_answer}% ended without one."
     chosen.append(("truncated", "Truncated", what))
-    tiles = []
+    found = []
     for name, label, what in chosen:
         cell = metric_cell(metrics.get(name))
         shown = "" if name is None or name == "truncated" else f" ({name.partition('|')[0]})"
-        tiles.append({"label": label + shown, "value": cell.text, "interval": cell.interval, "what": what})
-    return tiles
+        found.append({"label": label + shown, "value": cell.text, "interval": cell.interval, "what": what})
+    return found

@@ -123,7 +123,7 @@ def facts(run: RunView, grader: str) -> list[tuple[str, str]]:
         ("Model", describe(manifest.model.get("name"))),
         ("Benchmark", describe_benchmarks(run)),
         ("Samples per problem", samples_per_problem(run)),
-        ("Sampling", _sampling(manifest.protocol)),
+        ("Sampling", sampling(manifest.protocol)),
         ("Prompt", describe(manifest.protocol.get("prompt"))),
         ("Engine", " ".join(filter(None, [engine_name(manifest), version and describe(version)]))),
         ("Started", date_text(manifest.started)),
@@ -135,7 +135,8 @@ def facts(run: RunView, grader: str) -> list[tuple[str, str]]:
     ]
 
 
-def _sampling(protocol: Mapping[str, Any]) -> str:
+def sampling(protocol: Mapping[str, Any]) -> str:
+    """Return temperature, top-p and budgets in words."""
     words = {
         "temperature": "temperature {}",
         "top_p": "top-p {}",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+import yaml
 from pydantic import ValidationError
 
 from expo_bench.errors import UserError
@@ -36,6 +37,7 @@ from expo_bench.storage.row_files import (
 )
 
 SCHEMA_VERSION = 1
+_LOCKS = Path("/proc/locks")
 
 
 class RunFolder:
@@ -55,7 +57,7 @@ class RunFolder:
 
     def likelihoods_folder(self, policy: str) -> Path:
         """Return the folder of one policy's token arrays; its rows are in the file of that name with .jsonl behind."""
-        return self.path / "likelihoods" / _slug(policy)
+        return self.path / "likelihoods" / file_name(policy)
 
     def policy_path(self, policy: str) -> Path:
         """Return the file that says which weights the policy's likelihoods come from."""
@@ -67,11 +69,11 @@ class RunFolder:
 
     def likelihoods_path(self, policy: str) -> Path:
         """Return the file of one policy's likelihoods."""
-        return self.path / "likelihoods" / f"{_slug(policy)}.jsonl"
+        return self.path / "likelihoods" / f"{file_name(policy)}.jsonl"
 
     def grades_path(self, grader: str) -> Path:
         """Return the file of one grader's verdicts."""
-        return self.path / "grades" / f"{_slug(grader)}.jsonl"
+        return self.path / "grades" / f"{file_name(grader)}.jsonl"
 
     def lock(self) -> IO[bytes]:
         """Take the folder for this process; the lock dies with the process or when the file is closed.
@@ -90,6 +92,22 @@ class RunFolder:
                 f"another process is writing to {self.path}; wait for it or choose another folder with -o"
             ) from error
         return handle
+
+    def being_written(self) -> bool:
+        """Tell whether a process of this machine holds the folder, without taking it even for a moment."""
+        try:
+            inode = (self.path / ".lock").stat().st_ino
+            return any(line.split()[5].endswith(f":{inode}") for line in _LOCKS.read_text().splitlines())
+        except (OSError, IndexError):
+            return False
+
+    def settings(self) -> dict[str, Any]:
+        """Return what config.yaml holds, as it stands there; nothing where there is none or it cannot be read."""
+        try:
+            found = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def read_manifest(self) -> Manifest:
         """Return the manifest.
@@ -253,7 +271,7 @@ def _read_list(path: Path, row_type: type[Row], advice: str) -> list[Row]:
     return rows
 
 
-def _slug(name: str) -> str:
+def file_name(name: str) -> str:
     """Return a file name that only this name has."""
     readable = re.sub(r"[^\w.-]+", "-", name).strip("-.")[-80:]
     return readable if readable == name else f"{readable}--{hashlib.sha256(name.encode()).hexdigest()[:6]}"

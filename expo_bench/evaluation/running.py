@@ -1,0 +1,31 @@
+"""The estimate of a run that is still drawn."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expo_bench import stats
+from expo_bench.stats import Ints
+
+_DRAWS = 1000
+
+
+def running_rate(n: Ints, c: Ints) -> tuple[float, float, float]:
+    """Return the mean share of right samples, and its 95% interval over problems; NaN for one problem.
+
+    It is avg@n over the problems that have samples, each with those that it has: see docs/metrics.md.
+
+    Args:
+        n: samples of each problem, at least one, shape (P,).
+        c: right ones, shape (P,).
+    """
+    rates, weights = (c / n)[:, np.newaxis], np.ones((len(n), 1))
+    value, _ = stats.clustered_mean(rates, weights)
+    low, high = stats.intervals(rates, weights, _counts(len(n)), np.array([True]))
+    return float(value[0]), float(low[0]), float(high[0])
+
+
+@lru_cache(maxsize=16)
+def _counts(problems: int) -> NDArray[np.uint8]:
+    return stats.resample_counts(problems, _DRAWS, seed=0)

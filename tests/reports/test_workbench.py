@@ -1,0 +1,212 @@
+"""The workbench without a browser: what its pages show, what they escape, who may read them."""
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from expo_bench.evaluation.running import running_rate
+from expo_bench.reports.workbench.pages_of import Pages
+from expo_bench.reports.workbench.server import application, is_local
+from expo_bench.reports.workbench.shelf import Shelf
+from expo_bench.storage.run_folder import RunFolder
+from tests.synthetic_runs import GRADER, HOSTILE, make_run
+
+LOCAL = "http://127.0.0.1:8040"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("results")
+    make_run(root / "base", model="org/base", n_problems=20, n=6)
+    make_run(root / "deep" / "trained", model="org/trained", n_problems=20, n=6, seed=1)
+    make_run(root / "half", model="org/half", n_problems=20, n=6, finished=False).metrics_path.unlink()
+    make_run(root / "hostile", model=HOSTILE[0], n_problems=20, texts=HOSTILE)
+    damaged = make_run(root / "damaged", n_problems=2)
+    damaged.manifest_path.write_text("{")
+    return root
+
+
+@pytest.fixture(scope="module")
+def client(folder: Path) -> Iterator[TestClient]:
+    pages = Pages(Shelf(folder, running_rate))
+    with TestClient(application(pages), base_url=LOCAL) as client:
+        yield client
+    pages.close()
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def rows(page: str) -> list[str]:
+    """Return the rows of the page's first table as their texts."""
+    body = page.split("<tbody>")[1].split("</tbody>")[0]
+    return [" ".join(re.sub(r"<[^>]+>", " ", row).split()) for row in re.split(r"<tr[^>]*>", body)[1:]]
+
+
+def test_the_index_names_every_entry_with_its_state(client: TestClient) -> None:
+    page = client.get("/").text
+    shown = rows(page)
+    assert len(shown) == 5
+    states = {name: next(row for row in shown if row.startswith(f"{name} run")) for name in
+              ("base", "deep/trained", "half", "hostile")}  # fmt: skip
+    assert "finished" in states["base"]
+    assert "stopped" in states["half"]
+    assert any("damaged" in row and "manifest.json is damaged" in row for row in shown)
+    # one benchmark and one protocol: a leaderboard, best first
+    board = [float(value) for value in re.findall(r"<td>([\d.]+)<span", page.split("Leaderboards</h2>")[1])][::2]
+    assert len(board) == 2
+    assert board == sorted(board, reverse=True)
+
+
+def test_every_link_of_every_page_leads_somewhere(client: TestClient) -> None:
+    seen, waiting = set(), ["/index.html"]
+    while waiting:
+        address = waiting.pop()
+        answer = client.get(address)
+        assert answer.status_code == 200, address
+        for _, attributes in Tags(answer.text).found:
+            link = (attributes.get("href") or "").partition("#")[0]
+            # one of a kind is enough where a page lists many
+            if not link or link.startswith("data:") or ("from=" in link) or "compare" in link:
+                continue
+            target = str(answer.url.join(link).raw_path.decode())
+            kind = re.sub(r"[0-9a-f]{12}", "*", target)
+            if kind not in seen:
+                seen.add(kind)
+                waiting.append(target)
+    assert len(seen) >= 10, seen
+
+
+COUNTED = {
+    "": lambda s, g, p: True,
+    "verdict=correct": lambda s, g, p: g.correct is True,
+    "verdict=wrong": lambda s, g, p: g.correct is False,
+    "verdict=truncated": lambda s, g, p: g.status == "truncated",
+    "level=3": lambda s, g, p: p.level == 3,
+    "level=3&verdict=correct": lambda s, g, p: p.level == 3 and g.correct is True,
+    "least=100": lambda s, g, p: s.n_tokens >= 100,
+    "least=50&most=99": lambda s, g, p: 50 <= s.n_tokens <= 99,
+    "q=ANSWER": lambda s, g, p: "answer" in s.text.lower(),
+    "q=problem 1&where=question": lambda s, g, p: "problem 1" in p.question.lower(),
+    "q=1&where=answer": lambda s, g, p: "1" in (g.extracted or ""),
+    "least=nonsense": lambda s, g, p: True,
+}
+
+
+@pytest.mark.parametrize("query", COUNTED)
+def test_filters_let_through_what_they_say(client: TestClient, folder: Path, query: str) -> None:
+    run = RunFolder(folder / "base")
+    grades = {(g.problem_id, g.sample_index): g for g in run.grades(GRADER)}
+    problems = {p.problem_id: p for p in run.problems()}
+    wanted = sum(COUNTED[query](s, grades[s.problem_id, s.sample_index], problems[s.problem_id]) for s in run.samples())
+    page = client.get(f"/base/samples.html?{query}").text
+    assert f"{wanted:,} samples; the run has 120." in page
+    assert len(rows(page)) == min(wanted, 50)
+
+
+@pytest.mark.parametrize(("sort", "column"), [("tokens", -2), ("-tokens", -2), ("-agreement", -1), ("level", None)])
+def test_sorts_go_through_all_samples(client: TestClient, sort: str, column: int | None) -> None:
+    found: list[float] = []
+    for first in (0, 50, 100):
+        for row in rows(client.get(f"/base/samples.html?sort={sort}&from={first}").text):
+            if column is not None and row.split()[column] != "–":
+                found.append(float(row.split()[column].replace(",", "")))
+    assert found == sorted(found, reverse=sort.startswith("-"))
+
+
+def test_a_run_that_is_drawn_says_how_it_does(client: TestClient, folder: Path) -> None:
+    run = RunFolder(folder / "half")
+    rates: dict[str, list[bool]] = {}
+    for grade in run.grades(GRADER):
+        rates.setdefault(grade.problem_id, []).append(grade.correct is True)
+    mean = sum(sum(own) / len(own) for own in rates.values()) / len(rates)
+    page = client.get("/half/index.html").text
+    assert f"{100 * mean:.1f}<small>%" in page
+    assert "20 problems, 120 samples" in page
+
+
+def test_samples_without_verdicts_are_judged_while_one_looks(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", n_problems=4, n=2, finished=False)
+    run.metrics_path.unlink()
+    run.grades_path(GRADER).unlink()
+    pages = Pages(Shelf(tmp_path, running_rate))
+    try:
+        page = pages.page("run/index.html", {}) or ""
+        for _ in range(20):
+            if "4 problems, 8 samples, judged here" in page:
+                break
+            page = pages.page("run/index.html", {}) or ""
+        assert "4 problems, 8 samples, judged here" in page
+    finally:
+        pages.close()
+    assert not run.grades_path(GRADER).exists()
+
+
+@pytest.mark.parametrize("address", ["index.html", "hostile/index.html", "hostile/samples.html"])
+def test_text_of_models_is_escaped_and_the_policy_is_strict(client: TestClient, address: str) -> None:
+    answer = client.get(f"/{address}", params={"q": HOSTILE[3]} if "samples" in address else {})
+    tags = Tags(answer.text).found
+    assert [tag for tag, _ in tags].count("script") == 1
+    assert not {"iframe", "img", "object", "embed", "base"} & {tag for tag, _ in tags}
+    assert not [name for _, attributes in tags for name in attributes if name.startswith("on")]
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'") and "frame-ancestors 'none'" in policy
+    scripts = re.findall(r"script-src ([^;]*);", policy)
+    assert scripts and scripts[0].startswith("'sha256-") and " " not in scripts[0]
+
+
+def test_a_problem_page_shows_all_samples_of_hostile_texts(client: TestClient, folder: Path) -> None:
+    problem = next(RunFolder(folder / "hostile").problems())
+    page = client.get("/hostile/samples.html?sort=problem").text
+    link = next(a["href"] for tag, a in Tags(page).found if tag == "a" and "/problems/" in (a.get("href") or ""))
+    shown = client.get("/hostile/samples.html").url.join(link or "")
+    text = client.get(str(shown).partition("#")[0]).text
+    assert text.count('<details class="sample"') == 8
+    assert problem.problem_id.partition("-")[0] in text
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["nothing.html", "base/manifest.json", "base/../base/manifest.json", "base/problems/..%2f..%2fmanifest.html",
+     "%2e%2e/index.html", "base/report.html/x", "base/problems/no.html"],
+)  # fmt: skip
+def test_nothing_else_is_served(client: TestClient, address: str) -> None:
+    assert client.get(f"/{address}").status_code == 404
+
+
+def test_nothing_can_be_written(client: TestClient) -> None:
+    assert client.post("/index.html").status_code == 405
+    assert client.delete("/base/index.html").status_code == 405
+
+
+def test_only_this_machine_or_who_has_the_token_may_read(folder: Path) -> None:
+    pages = Pages(Shelf(folder, running_rate))
+    guarded = TestClient(application(pages, "secret"), base_url="http://example.org")
+    assert guarded.get("/index.html").status_code == 403
+    assert guarded.get("/secreT/index.html").status_code == 403
+    page = guarded.get("/secret/")
+    assert page.status_code == 200
+    # links keep the token, for they are relative
+    assert not [a["href"] for tag, a in Tags(page.text).found if tag == "a" and (a["href"] or "").startswith("/")]
+    elsewhere = TestClient(application(pages), base_url="http://evil.example")
+    assert elsewhere.get("/index.html").status_code == 403
+    assert [is_local(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "10.0.0.1", "x")] == [
+        True, True, True, False, False, False,
+    ]  # fmt: skip
+
+
+def test_a_single_run_may_be_looked_at(folder: Path) -> None:
+    pages = Pages(Shelf(folder / "base", running_rate))
+    assert "base/index.html" in (pages.page("index.html", {}) or "")
+    assert pages.page("base/samples.html", {})
