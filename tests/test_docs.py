@@ -94,12 +94,12 @@ def _train(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def _here(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("EXPO_BENCH_DATA", str(folder / "data"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 0, f"{' '.join(words)}\n{found.exception!r}"
 
 
 @pytest.mark.parametrize(("page", "line"), _commands(), ids=lambda value: value[:70])
+@pytest.mark.usefixtures("offline")
 def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(line.split("|")[-1])
     if words[0] == "make":

@@ -23,9 +23,8 @@ RECIPE = {
 
 
 @pytest.fixture
-def recipe(tmp_path, monkeypatch):
+def recipe(tmp_path, monkeypatch, offline):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(RECIPE))
     (tmp_path / "no_gold.jsonl").write_text('{"question": "What is 1 + 1?", "answer": null}\n')
     return "small.yaml"

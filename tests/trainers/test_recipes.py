@@ -29,13 +29,7 @@ PROCESSES = {"eight-gpus": 8, "several-nodes": 16}
 
 
 @pytest.fixture
-def offline(monkeypatch):
-    import datasets
-    import huggingface_hub
-
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+def no_data(offline, monkeypatch):
     monkeypatch.delenv("EXPO_BENCH_DATA", raising=False)
 
 
@@ -45,7 +39,7 @@ def recipe(**settings):
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_is_planned(file, offline, tmp_path, monkeypatch):
+def test_every_recipe_is_planned(file, no_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # still.yaml names a file of the user's; a plan asks for it as a run does
     (tmp_path / "data").mkdir()
@@ -168,7 +162,7 @@ NAMES = [
 
 
 @pytest.mark.parametrize(("name", "expected"), NAMES)
-def test_parameters_from_a_name(name, expected, offline):
+def test_parameters_from_a_name(name, expected, no_data):
     assert model_size(recipe(model=name)).parameters == expected
 
 
