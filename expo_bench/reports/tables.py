@@ -185,21 +185,31 @@ class TerminalTable:
         self._table = MetricTable(metrics)
 
     def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["RichTable"]:
+        names = _terminal_columns(self._table)
+        shown = self._with_columns(names, options.max_width)
+        # the names of the rows are worth more than any column
+        for name in sorted(names, key=_worth):
+            if console.measure(shown, options=options.update(width=10_000)).maximum <= options.max_width:
+                break
+            names.remove(name)
+            shown = self._with_columns(names, options.max_width)
+        yield shown
+
+    def _with_columns(self, names: Sequence[str], width: int) -> "RichTable":
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text
 
         table = self._table
-        names = _terminal_columns(table)
         shown = RichTable(
             title=Text(self._title, style="bold"),
             caption="percent; below each value its 95% interval over problems",
             box=box.SIMPLE_HEAD,
-            padding=(0, 1 if options.max_width >= 100 else 0),
+            padding=(0, 1 if width >= 100 else 0),
             title_justify="left",
             caption_justify="left",
         )
-        shown.add_column("", overflow="fold")
+        shown.add_column("", overflow="fold", min_width=12)
         for name in [*names, "problems"]:
             shown.add_column(_TERMINAL_HEADS.get(name, name.replace("|", "\n")), justify="right", no_wrap=True)
         for subset, depth in outline([table]):
@@ -210,7 +220,7 @@ class TerminalTable:
                 cells.append(text.append(f"\n{_whole_interval(metric)}", style="dim not bold"))
             counted = next((m.n_problems for name in names if (m := table.get(name, subset))), 0)
             shown.add_row(*cells, f"{counted:,}")
-        yield shown
+        return shown
 
 
 _TERMINAL_HEADS = {"truncated": "trun-\ncated", "no_answer": "no\nanswer", "problems": "prob-\nlems"}
@@ -220,6 +230,13 @@ def _terminal_columns(table: MetricTable) -> list[str]:
     passes = [table.pass_ks[k] for k in spread_ks(list(table.pass_ks))]
     wanted = [table.average, table.average_graded, *passes, table.majority, "truncated", "no_answer"]
     return [name for name in wanted if name in table.names]
+
+
+def _worth(name: str) -> tuple[int, str]:
+    """Return what a column is worth where there is no room for all: the average most, its variants least."""
+    if name.endswith("|graded") or name.startswith("maj"):
+        return 0, name
+    return (1 if name == "no_answer" else 2 if name == "truncated" else 3 if name.startswith("pass") else 4), name
 
 
 def _whole_interval(metric: Metric | None) -> str:

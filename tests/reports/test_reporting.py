@@ -269,6 +269,16 @@ def test_terminal_table_fits_and_has_the_numbers(run: RunFolder, width: int) -> 
         assert percent(metric(run, name, "level=5").value) in text
 
 
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_keeps_the_names_of_the_rows_and_the_average(run: RunFolder, width: int) -> None:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table(run.metrics(), title="tiny"))
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= width
+    (level,) = (line for line in lines if line.strip().startswith("Level 5"))
+    assert percent(metric(run, "avg@8", "level=5").value) in level
+
+
 def test_outline_orders_benchmarks_and_levels() -> None:
     def row(subset: str) -> Metric:
         return Metric(
