@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Literal
 
 PromptKind = Literal["solve", "self_explain"]
 FinishReason = Literal["stop", "length", "error"]
+Role = Literal["member", "beside", "discarded"]
+"""What a training step makes of a chain: in the group, of the auxiliary term beside it, or not learned from."""
 Status = Literal["graded", "no_answer", "truncated", "timeout", "error", "bad_gold"]
 STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "error", "bad_gold")
 TELLING = ("graded", "no_answer", "truncated")
@@ -196,7 +198,7 @@ class LikelihoodMetric:
 class Rollout:
     """A chain that a training step drew or learned from. Key: step, group, source, sample_index.
 
-    Own rollouts have an advantage; self-explanations and expert chains are no members of the group and have none.
+    Members of the group have an advantage; chains beside it, as self-explanations of ExP-GRPO, have none.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
@@ -207,22 +209,31 @@ class Rollout:
     """Place of the problem in the step."""
     problem_id: str
     level: int | None
-    source: Literal["own", "self_explanation", "expert"]
+    source: str
+    """own, self_explanation, expert, hint, hinted, prefixed: what kind of chain it is; methods may have more."""
     sample_index: int
     text: str
     n_tokens: int
     finish_reason: FinishReason | None
     """None for a text from elsewhere."""
     sum_logprob: float | None
-    """log pi(chain | question) in nats under the policy of the step; None where it was not measured."""
+    """log pi(chain | the prompt it is learned under) in nats under the policy of the step; None: not measured."""
     status: Status
     reward: float | None
-    """None where the grader cannot tell."""
+    """The grader's, whatever a method makes of it; None where it cannot tell."""
     advantage: float | None
     weight: float | None
     """Share of the auxiliary term of its group; None for own rollouts, 0 for a chain that was not used."""
     leaks_answer: bool | None
     """None for own rollouts."""
+    role: Role | None = None
+    """None in rows that were written before it was recorded."""
+    attempt: int = 0
+    """How many problems or draws of this group came before, where a method draws again."""
+    drawn_under: str | None = None
+    """The prompt that it was drawn under: solve, explain, hint ...; None for a text from elsewhere."""
+    learned_under: str | None = None
+    """The prompt that it is learned under; None in rows that were written before it was recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

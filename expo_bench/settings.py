@@ -77,7 +77,7 @@ def load_settings(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(_one_line(error, file, kind)) from error
+        raise UserError(one_line(error, file, kind)) from error
 
 
 def to_yaml(settings: BaseModel) -> str:
@@ -116,7 +116,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[key] = value
 
 
-def _one_line(error: ValidationError, file: Path | None, kind: type[BaseModel]) -> str:
+def one_line(error: ValidationError, file: Path | None, kind: type[BaseModel]) -> str:
     """Return what does not fit, unknown keys first: where a key is misspelt, what it stands for is missing too."""
     errors = error.errors(include_url=False)
     if unknown := [one["loc"] for one in errors if one["type"] == "extra_forbidden"]:

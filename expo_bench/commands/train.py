@@ -160,12 +160,11 @@ def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, wi
 def _trl_arguments(recipe: "Recipe", folder: "TrainingFolder", n_processes: int) -> list[dict[str, Any]]:
     """Return TRL's arguments, those of each round; TRL has looked at them."""
     from expo_bench.trainers.arguments import grpo_arguments, make_config
-    from expo_bench.trainers.recipe import ONLINE
 
     try:
         import trl
 
-        if recipe.method in ONLINE:
+        if recipe.is_online:
             found = [(trl.GRPOConfig, grpo_arguments(recipe, folder, n_processes))]
         else:
             from expo_bench.trainers.rounds.learning import round_arguments

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from expo_bench.engines.loading import base_of, find_model
-from expo_bench.trainers.recipe import ONLINE, Recipe
+from expo_bench.trainers.recipe import Recipe
 
 PROMPT_TOKENS = 256
 """Taken for the length of a prompt: the estimate reads no problems."""
@@ -28,14 +28,14 @@ class Work:
     sequences_per_pass: int
     """Of a forward pass on one device; chains of the auxiliary term are rows beside them."""
     passes_per_step: int
-    period: Literal["step", "round"]
-    """Methods that are not online draw at the start of each round."""
+    period: Literal["step", "batch", "round"]
+    """In which something is drawn: a step, a batch of rollouts that serves several, or a round."""
     periods: int
     """Those in which something is drawn."""
     own: int
     """The policy's own rollouts in a period."""
     explanations: int
-    """Self-explanations in a period; star's are of the problems that it does not solve."""
+    """Other completions in a period: self-explanations, hints, hinted rollouts; star's are of problems it fails."""
     tokens: int
     """Generated in a period."""
     steps: int
@@ -58,14 +58,17 @@ class ModelSize:
 
 def most_drawn(recipe: Recipe) -> tuple[int, int, int]:
     """Return in how many periods a run draws, and the own rollouts and self-explanations of each, at most."""
-    online = recipe.method in ONLINE
-    periods = recipe.steps if online else recipe.rounds
-    problems = recipe.prompts_per_step * recipe.steps // periods
-    explanations = problems * recipe.expo.per_problem if recipe.explains or recipe.method in ("expo_dpo", "star") else 0
+    if recipe.is_online:
+        drawn = recipe.of_method.drawn_at_most(recipe.settings, recipe.num_generations)
+        problems = recipe.prompts_per_step * recipe.minibatches
+        others = sum(number for source, number in drawn.items() if source != "own")
+        return recipe.steps // recipe.updates_per_batch, problems * drawn.get("own", 0), problems * others
     if recipe.still is not None:
         # the first round imitates, and draws nothing
         return recipe.rounds - 1, recipe.still.problems * recipe.still.rollouts, 0
-    return periods, 0 if recipe.method == "sft_expert" else problems * recipe.num_generations, explanations
+    problems = recipe.prompts_per_step * recipe.steps // recipe.rounds
+    explanations = problems * recipe.expo.per_problem if recipe.method in ("expo_dpo", "star") else 0
+    return recipe.rounds, 0 if recipe.method == "sft_expert" else problems * recipe.num_generations, explanations
 
 
 def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:
@@ -81,7 +84,7 @@ def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:
         processes=n_processes,
         sequences_per_pass=trl["per_device_train_batch_size"] * (2 if recipe.prefers(recipe.rounds - 1) else 1),
         passes_per_step=trl["gradient_accumulation_steps"],
-        period="step" if recipe.method in ONLINE else "round",
+        period=_period(recipe),
         periods=periods,
         own=own,
         explanations=explanations,
@@ -89,6 +92,12 @@ def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:
         steps=recipe.steps,
         checkpoints=checkpoint_steps(recipe),
     )
+
+
+def _period(recipe: Recipe) -> Literal["step", "batch", "round"]:
+    if not recipe.is_online:
+        return "round"
+    return "batch" if recipe.updates_per_batch > 1 else "step"
 
 
 def checkpoint_steps(recipe: Recipe) -> list[int]:
@@ -212,7 +221,7 @@ def _states(recipe: Recipe, size: ModelSize, done: Work, on_gpu: bool) -> dict[s
     b = _weight_bytes(recipe, on_gpu)
     # adapters are float32 whatever lies under them
     trained = 4 if recipe.lora else b
-    extra = (bool(recipe.trl.get("beta")) and recipe.lora is None) + (recipe.explains and recipe.expo.policy != "step")
+    extra = (bool(recipe.trl.get("beta")) and recipe.lora is None) + _has_writer(recipe)
     n, t = size.parameters, size.trainable
     return {
         "weights": n and n * b * (1 + extra),
@@ -221,6 +230,14 @@ def _states(recipe: Recipe, size: ModelSize, done: Work, on_gpu: bool) -> dict[s
         "AdamW": t and 2 * t * trained,
         _BUCKETS: t and (t * trained if done.processes > 1 else 0),
     }
+
+
+def _has_writer(recipe: Recipe) -> bool:
+    """Tell whether there is a copy of the policy that writes for the method."""
+    if not recipe.is_online:
+        return False
+    drawn = recipe.of_method.drawn_at_most(recipe.settings, recipe.num_generations)
+    return len(drawn) > 1 and recipe.of_method.writer(recipe.settings)[0] != "step"
 
 
 def _weight_bytes(recipe: Recipe, on_gpu: bool) -> int:
@@ -233,7 +250,7 @@ def _passing(recipe: Recipe, size: ModelSize, done: Work, on_gpu: bool) -> dict[
         return {"activations": None, "logits": None, _CACHE: 0 if recipe.sampler == "vllm" else None}
     rows, e = done.sequences_per_pass, 2 if on_gpu else 4
     groups = recipe.prompts_per_step // done.processes
-    beside = min(rows, groups * recipe.expo.per_problem) if recipe.aux_beta else 0
+    beside = min(rows, groups * recipe.of_method.beside_at_most(recipe.settings)) if recipe.is_online else 0
     length = PROMPT_TOKENS + recipe.max_tokens
     tokens = (rows + beside) * length
     kept = e * size.layers + 17 * e if on_gpu else 17 * e * size.layers

@@ -19,7 +19,6 @@ from expo_bench.rows import TELLING
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.study import Run
 from expo_bench.trainers.ledger import zero_reward
-from expo_bench.trainers.recipe import ONLINE
 
 Floats = NDArray[np.float64]
 
@@ -134,7 +133,7 @@ def right_counts(folder: RunFolder) -> dict[str, tuple[int, int]]:
 def _tokens_by_step(run: Run) -> dict[int, int]:
     """Return the tokens that were generated for each step; methods in rounds generate for a round's first step."""
     by_step: dict[int, int] = {}
-    if run.recipe.method not in ONLINE:
+    if not run.recipe.is_online:
         rounds = json.loads(run.folder.record_path.read_bytes())["rounds"]
         length = run.recipe.steps // run.recipe.rounds
         return {number * length: sum(one["generated_tokens"].values()) for number, one in enumerate(rounds)}

@@ -69,6 +69,8 @@ def grpo_arguments(recipe: Recipe, folder: TrainingFolder, n_processes: int) -> 
         **common_arguments(recipe, folder),
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": accumulation,
+        "steps_per_generation": accumulation * recipe.minibatches,
+        "num_iterations": recipe.iterations,
         "num_generations": recipe.num_generations,
         "max_completion_length": recipe.max_tokens,
         "temperature": recipe.temperature,
@@ -81,6 +83,7 @@ def grpo_arguments(recipe: Recipe, folder: TrainingFolder, n_processes: int) -> 
         "use_vllm": recipe.sampler == "vllm",
         # TRL's correction by importance sampling stays on: explanations, whose ratio it would send to 0, are no rows of
         # its batch
+        **recipe.of_method.trl,
     }
     if recipe.sampler == "vllm" and os.environ.get(SERVER_VARIABLE):
         arguments["vllm_server_base_url"] = os.environ[SERVER_VARIABLE]

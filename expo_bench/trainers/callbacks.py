@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers import TrainerCallback
@@ -15,21 +15,29 @@ from expo_bench.config import load_config
 from expo_bench.errors import UserError
 from expo_bench.evaluation.pipeline import evaluate
 from expo_bench.evaluation.planning import Progress, plan
+from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import append_line, write_atomically
 from expo_bench.trainers.folder import TrainingFolder
-from expo_bench.trainers.online.recording import Recorder
 from expo_bench.trainers.recipe import Evaluation, Recipe
+
+
+class Source(Protocol):
+    """Where the rollouts of a step come from."""
+
+    def take(self) -> list[Rollout]:
+        """Write the rows of the step, and return them."""
+        ...
 
 
 class Records(TrainerCallback):  # type: ignore[misc]
     """Writes the rollouts of a step once it is taken, and the trainer's metrics."""
 
-    def __init__(self, folder: TrainingFolder, recorder: Recorder | None, advance: Callable[[int], None]) -> None:
-        self._log_path, self._recorder, self._advance = folder.log_path, recorder, advance
+    def __init__(self, folder: TrainingFolder, source: Source | None, advance: Callable[[int], None]) -> None:
+        self._log_path, self._source, self._advance = folder.log_path, source, advance
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the step's rollouts."""
-        rows = self._recorder.take() if self._recorder else []
+        rows = self._source.take() if self._source else []
         if state.is_world_process_zero:
             self._advance(sum(row.n_tokens for row in rows if row.source != "expert"))
 

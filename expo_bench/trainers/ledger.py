@@ -24,7 +24,8 @@ def zero_reward(rollouts: Iterable[Rollout]) -> list[ZeroReward]:
     """Return the zero-reward ledger by step and level."""
     groups: dict[tuple[int, int, int | None], list[float | None]] = defaultdict(list)
     for row in rollouts:
-        if row.source == "own":
+        # what was drawn again, or in another problem's place, is no draw of its own
+        if row.source == "own" and row.attempt == 0:
             groups[row.step, row.group, row.level].append(row.reward)
     found: dict[tuple[int, int | None], list[list[float]]] = defaultdict(list)
     for (step, _, level), rewards in groups.items():

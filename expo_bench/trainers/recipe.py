@@ -3,45 +3,30 @@
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from expo_bench.errors import did_you_mean
 from expo_bench.problems import BENCHMARKS
 from expo_bench.settings import ReadingSettings, Settings, Several
 from expo_bench.thoughts.cleaning import Cleaning
 from expo_bench.thoughts.selection import Selection
+from expo_bench.trainers import sections
+from expo_bench.trainers.methods.base import OnlineMethod
+from expo_bench.trainers.methods.finding import find_method, method_names
 
-Method = Literal["grpo", "expo_grpo", "grpo_expert", "expo_dpo", "dpo_expert", "sft_expert", "star", "still"]
-ONLINE: tuple[Method, ...] = ("grpo", "expo_grpo", "grpo_expert")
-"""Methods that draw rollouts at every step; the others train on files that the harness makes."""
-PREFERENCE: tuple[Method, ...] = ("expo_dpo", "dpo_expert")
+IN_ROUNDS = ("expo_dpo", "dpo_expert", "sft_expert", "star", "still")
+"""Methods that train on files that the harness makes, in rounds; the others are those of `methods/`."""
+PREFERENCE = ("expo_dpo", "dpo_expert")
 """Methods whose rounds are all DPO; `still` may have such rounds after its first."""
 
 
 class ExpoTerm(Settings):
-    """The auxiliary term beta * log pi(chain, answer | question) of ExP-GRPO (arXiv 2507.02834), and its chains.
+    """The self-explanations of expo_dpo and star."""
 
-    expo_dpo and star take `per_problem` and `filter` alone.
-    """
-
-    beta: float = Field(default=0.04, ge=0)
-    """0.04 is the paper's best; 0 is GRPO."""
-    schedule: Literal["constant", "anneal"] = "constant"
-    """anneal: linearly to 0 at the last step."""
-    normalise: Literal["tokens", "sequence"] = "tokens"
-    """Mean over the chain's tokens, as the policy term's 1/|o|, or their sum. The paper's choice is not known to us."""
-    policy: Literal["step", "refreshed", "base"] = "step"
-    """Who writes self-explanations: the policy of the step, its copy of every `refresh_every` steps, or the base."""
-    refresh_every: int = Field(default=10, ge=1)
     per_problem: int = Field(default=1, ge=1)
-    """Self-explanations of a problem; in ExP-GRPO, those that pass the filter share its weight."""
+    """Self-explanations of a problem."""
     filter: Several[Literal["reaches_answer", "no_leak"]] = ("reaches_answer",)
     """What a chain must pass; the paper's filter is not known to us. Truncated chains never pass."""
-    scope: Literal["all", "no_positive"] = "all"
-    """no_positive: only groups whose own rollouts are all wrong."""
-    measure_every: int = Field(default=5, ge=1)
-    """Steps between measurements of the expert chains' likelihood, where the benchmark has them."""
-    warn_after: int = Field(default=10, ge=1)
-    """Steps without a chain that passes the filter, before a warning."""
 
 
 class Preference(Settings):
@@ -113,7 +98,9 @@ class Evaluation(Settings):
 class Recipe(ReadingSettings):
     """All that decides a training run. `recipe.yaml` of its folder holds it, resolved."""
 
-    method: Method
+    method: str
+    settings: SerializeAsAny[Settings] = Settings()
+    """The method's own, checked by it; files hold them in a section that has its name, or `expo` for ExPO's family."""
     model: str
     """A hub id, a local folder, or `micro`."""
     revision: str | None = None
@@ -136,6 +123,10 @@ class Recipe(ReadingSettings):
     seed: int = 0
     steps: int = Field(default=100, ge=1)
     """Optimizer steps; the paper's number is not known to us."""
+    minibatches: int = Field(default=1, ge=1)
+    """Optimizer steps among which a batch of rollouts is divided: it has `prompts_per_step` problems for each."""
+    iterations: int = Field(default=1, ge=1)
+    """Passes over a batch of rollouts."""
     prompts_per_step: int = Field(default=8, ge=1)
     """Problems of a step, over all processes; for the methods that are not online, rows to learn from."""
     num_generations: int = Field(default=8, ge=1)
@@ -155,6 +146,8 @@ class Recipe(ReadingSettings):
     """Of the methods that are not online. 1: all chains come from the base; more: a round's from the policy so far.
     The first round of still imitates, the others explore."""
 
+    measure_every: int = Field(default=5, ge=1)
+    """Of online methods: steps between measurements of the expert chains' likelihood, where the benchmark has them."""
     save_every: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; None: only the last."""
     evaluation: Evaluation | None = None
@@ -169,21 +162,38 @@ class Recipe(ReadingSettings):
         own = isinstance(values, dict) and values.get("benchmark", "micro") not in BENCHMARKS
         return {"split": None, **values} if own else values
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_method(cls, values: Any) -> Any:
+        """Take the method's section as its settings, and its defaults where the recipe says nothing."""
+        if not isinstance(values, dict) or isinstance(values.get("settings"), Settings):
+            return values
+        name = values.get("method")
+        if name is None or name in IN_ROUNDS:
+            return values
+        if name not in method_names():
+            names = sorted((*method_names(), *IN_ROUNDS))
+            raise ValueError(f"method: {name!r} is none of {', '.join(names)}{did_you_mean(str(name), names)}")
+        return sections.taken(find_method(name), values, set(cls.model_fields))
+
+    @model_serializer(mode="wrap")
+    def _with_section(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        settings = values.pop("settings", None)
+        if self.method not in IN_ROUNDS:
+            values.pop("expo", None)
+            if settings:
+                values[sections.name_of(self.of_method)] = settings
+        return values
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.method in ONLINE and self.num_generations < 2:
-            raise ValueError("num_generations must be 2 at least: an advantage is a difference within a group")
+        if self.is_online:
+            self._check_online()
+        elif self.updates_per_batch > 1:
+            raise ValueError(f"minibatches and iterations belong to methods that draw at every step, not {self.method}")
         if self.method in ("dpo_expert", "sft_expert") and "expo" in self.model_fields_set:
             raise ValueError(f"{self.method} learns from expert chains: take expo out")
-        if self.method in ("expo_dpo", "star"):
-            used = self.expo.model_dump(include={"per_problem", "filter"})
-            idle = [name for name, value in self.expo if value != getattr(ExpoTerm(**used), name)]
-            if idle:
-                raise ValueError(f"expo.{idle[0]} belongs to expo_grpo and grpo_expert, not to {self.method}")
-        if self.method == "grpo" and "expo" in self.model_fields_set:
-            raise ValueError("grpo has no auxiliary term: take expo out, or set method to expo_grpo")
-        if self.method in ONLINE and self.rounds > 1:
-            raise ValueError(f"rounds belong to methods that are not online: {self.method} draws at every step")
         if self.method == "sft_expert" and self.rounds > 1:
             raise ValueError("rounds belong to methods that draw: sft_expert learns from the same in each")
         if self.steps % self.rounds:
@@ -191,20 +201,26 @@ class Recipe(ReadingSettings):
         if self.method not in (*PREFERENCE, "still") and "preference" in self.model_fields_set:
             raise ValueError(f"preference belongs to expo_dpo, dpo_expert and still, not to {self.method}")
         self._check_still()
-        if self.aux_beta > 0 and self.temperature != 1:
-            raise ValueError(
-                f"{self.method} wants temperature 1: TRL divides the logits by it, and the term would be "
-                "that of another policy"
-            )
-        if self.sampler == "vllm" and self.explains and self.expo.policy != "step":
-            raise ValueError(
-                "expo.policy refreshed and base need sampler slots: vLLM holds the policy of the step only"
-            )
-        if self.explains and self.expo.policy == "refreshed" and self.checkpoint_every % self.expo.refresh_every:
-            raise ValueError("save_every must be a multiple of expo.refresh_every, or a resumed run would differ")
-        if self.explains and self.expo.per_problem > self.num_generations:
-            raise ValueError("expo.per_problem may not exceed num_generations")
         return self
+
+    def _check_online(self) -> None:
+        if self.num_generations < 2:
+            raise ValueError("num_generations must be 2 at least: an advantage is a difference within a group")
+        if self.rounds > 1:
+            raise ValueError(f"rounds belong to methods that are not online: {self.method} draws at every step")
+        every = self.updates_per_batch
+        for key, steps in (("steps", self.steps), ("save_every", self.checkpoint_every)):
+            if steps % every:
+                raise ValueError(
+                    f"{key} ({steps}) must be a multiple of minibatches * iterations ({every}): a batch of rollouts "
+                    "serves so many steps, and a run goes on at its beginning"
+                )
+        idle = sorted(sections.idle(self.trl, every, self.sampler))
+        if idle:
+            raise ValueError(
+                f"trl.{idle[0]} does nothing while a batch of rollouts serves one update: set minibatches or iterations"
+            )
+        self.of_method.check(self)
 
     def _check_still(self) -> None:
         given = self.still
@@ -246,14 +262,21 @@ class Recipe(ReadingSettings):
         return self.method in PREFERENCE or later
 
     @property
-    def explains(self) -> bool:
-        """Whether self-explanations are drawn during training."""
-        return self.method == "expo_grpo" and self.expo.beta > 0
+    def is_online(self) -> bool:
+        """Whether the method draws at every step."""
+        return self.method not in IN_ROUNDS
 
     @property
-    def aux_beta(self) -> float:
-        """The auxiliary term's coefficient before its schedule; 0 where the method has none."""
-        return self.expo.beta if self.method in ("expo_grpo", "grpo_expert") else 0.0
+    def of_method(self) -> type[OnlineMethod]:
+        """The class of an online method."""
+        found = find_method(self.method)
+        assert issubclass(found, OnlineMethod)
+        return found
+
+    @property
+    def updates_per_batch(self) -> int:
+        """Optimizer steps that a batch of rollouts serves."""
+        return self.minibatches * self.iterations
 
     @property
     def checkpoint_every(self) -> int:

@@ -20,7 +20,7 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.trainers.checks import checked_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens, zero_reward
-from expo_bench.trainers.recipe import ONLINE, Recipe
+from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.trl_fields import depends_on_passes
 
 
@@ -37,7 +37,7 @@ def recipe_yaml(recipe: Recipe) -> str:
     """Return the resolved recipe; `load_recipe` reads it back. Sections that the method does not use are left out."""
     values = recipe.model_dump(mode="json")
     for section in ("expo", "preference", "still"):
-        if section not in recipe.model_fields_set:
+        if section not in recipe.model_fields_set and not (section == "expo" and recipe.is_online):
             del values[section]
     # as recipes from before these settings
     values = {key: value for key, value in values.items() if key not in ReadingSettings.model_fields or value}
@@ -89,8 +89,8 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
         broadcast_object_list(refusal)
         if refusal[0]:
             raise refusal[0]
-        if recipe.method in ONLINE:
-            from expo_bench.trainers.online.online import train_online
+        if recipe.is_online:
+            from expo_bench.trainers.online.run import train_online
 
             if max(folder.checkpoints(), default=0) < recipe.steps:
                 train_online(recipe, loaded.problems, folder, progress)
@@ -124,7 +124,7 @@ def _finish(folder: TrainingFolder, recipe: Recipe, provenance: dict[str, Any]) 
         "method": recipe.method,
         "steps": recipe.steps,
         "checkpoints": folder.checkpoints(),
-        **(_online_record(folder) if recipe.method in ONLINE else _rounds_record(folder)),
+        **(_online_record(folder) if recipe.is_online else _rounds_record(folder)),
         "benchmark": provenance,
         "environment": {**environment.describe(), "trl": importlib.metadata.version("trl")},
     }

@@ -22,7 +22,7 @@ from expo_bench.trainers.callbacks import Records
 from expo_bench.trainers.data import order, prompt_rows, training_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
-from expo_bench.trainers.online import online
+from expo_bench.trainers.online.run import make_trainer
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rewards import GoldAnswerReward
 from tests.benchmarks.figures import Figure, against, ratios
@@ -76,9 +76,9 @@ def _ours(judge: Judge, path: Path, sampler: str) -> float:
     recipe = Recipe.model_validate({"method": "expo_grpo", "num_generations": 7, "sampler": sampler, **SHARED})
     folder = TrainingFolder(path)
     arguments = GRPOConfig(**{**grpo_arguments(recipe, folder, 1), "save_strategy": "no"})
-    trainer = online._trainer(recipe, training_problems(recipe).problems, folder, arguments, judge, True)
+    trainer = make_trainer(recipe, training_problems(recipe).problems, folder, arguments, judge, True)
     clock = _Clock()
-    trainer.add_callback(Records(folder, trainer._recorder, lambda _: None))
+    trainer.add_callback(Records(folder, trainer, lambda _: None))
     trainer.add_callback(clock)
     trainer.remove_callback(PrinterCallback)
     trainer.train()

@@ -41,9 +41,12 @@ def refused(*words):
 BAD = [
     (["nothing.yaml"], "nothing.yaml does not exist"),
     (["small.yaml", "learning-rate=1"], "learning-rate (did you mean learning_rate?): no such setting; there are "),
-    (["small.yaml", "expo.betta=1"], "expo.betta (did you mean beta?): no such setting"),
+    (["small.yaml", "expo.wight=1"], "expo.wight (did you mean weight?): no such setting"),
     (["small.yaml", "steps=0"], "steps: should be greater than or equal to 1"),
-    (["small.yaml", "method=grpo", "expo.beta=0.1"], "grpo has no auxiliary term"),
+    (
+        ["small.yaml", "method=grpo", "expo.beta=0.1"],
+        "expo is the section of expo_grpo, grpo_expert, not of grpo: take it out",
+    ),
     (["small.yaml", "trl.learning_speed=1"], "trl.learning_speed: GRPOConfig has no such field"),
     (["small.yaml", "trl.max_steps=1"], "trl.max_steps is set by the recipe itself"),
     (["small.yaml", "model=./nowhere"], "model './nowhere' is neither"),

@@ -19,7 +19,7 @@ from expo_bench.trainers.arguments import SERVER_VARIABLE, grpo_arguments, make_
 from expo_bench.trainers.data import training_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
-from expo_bench.trainers.online import online
+from expo_bench.trainers.online.run import make_trainer
 from expo_bench.trainers.recipe import Recipe
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,7 +128,7 @@ def test_work_by_hand():
         processes=2, sequences_per_pass=4, passes_per_step=2, period="step", periods=5, own=16, explanations=8,
         tokens=24 * 44, steps=5, checkpoints=[2, 4, 5],
     )  # fmt: skip
-    assert planned(recipe(expo={"beta": 0})).explanations == 0
+    assert planned(recipe(expo={"weight": 0})).explanations == 0
 
 
 def test_work_of_rounds_by_hand():
@@ -209,12 +209,12 @@ def test_trl_gets_own_rollouts_only(tmp_path):
     arguments = grpo_arguments(chosen, TrainingFolder(tmp_path), 1)
     assert "vllm_importance_sampling_correction" not in arguments
     with Judge(workers=1) as judge:
-        trainer = online._trainer(
+        trainer = make_trainer(
             chosen, training_problems(chosen).problems, TrainingFolder(tmp_path), GRPOConfig(**arguments), judge, True
         )
         trainer.model.train()
         output = trainer._generate_and_score_completions(list(next(iter(trainer.get_train_dataloader()))))
-        rows = trainer._recorder.take()
+        rows = trainer.take()
     sizes = {name: len(value) for name, value in output.items() if getattr(value, "ndim", 0)}
     assert set(sizes.values()) == {16}
     own = [row for row in rows if row.source == "own"]

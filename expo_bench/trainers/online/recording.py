@@ -1,79 +1,39 @@
 """Every chain that a training step drew or learned from, appended to rollouts.jsonl when the step is taken."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from accelerate.utils import gather_object
 
-from expo_bench.grading.judge import Verdict
-from expo_bench.rows import FinishReason, Problem, Rollout
+from expo_bench.rows import Problem, Rollout
 from expo_bench.storage.row_files import Appender
 from expo_bench.trainers.folder import TrainingFolder
-from expo_bench.trainers.online.positives import Positive
-from expo_bench.trainers.rewards import reward
-
-
-@dataclass(slots=True, kw_only=True)
-class Own:
-    """A rollout of a group."""
-
-    group: int
-    index: int
-    """The problem's index among the training problems."""
-    sample_index: int
-    text: str
-    n_tokens: int
-    finish_reason: FinishReason
-    sum_logprob: float | None
-    """Under the policy of the step; None until it is known."""
-    verdict: Verdict
-    advantage: float
+from expo_bench.trainers.methods.chains import Chain, Group
 
 
 class Recorder:
-    """Holds the chains of the step until it is taken: only then is the likelihood of all of them known."""
+    """Holds the groups of a batch until its first step is taken: only then is the likelihood of all chains known."""
 
     def __init__(self, folder: TrainingFolder, problems: Sequence[Problem], is_main: bool) -> None:
         self._problems = problems
         self._rows = Appender(folder.rollouts_path) if is_main else None
-        self._own: list[Own] = []
-        self._positives: list[Positive] = []
+        self._groups: list[Group] = []
         self._step = 0
 
-    def begin(self, step: int, own: list[Own], positives: list[Positive]) -> None:
-        """Take the chains of a step."""
-        self._step, self._own, self._positives = step, own, positives
+    def begin(self, step: int, groups: list[Group]) -> None:
+        """Take the groups of a batch."""
+        self._step, self._groups = step, groups
 
     def take(self) -> list[Rollout]:
-        """Write the rows of the step, those of all processes, in the main one; return them."""
-        rows = gather_object([*map(self._of_own, self._own), *map(self._of_positive, self._positives)])
+        """Write the rows of the batch, those of all processes, in the main one; return them."""
+        chains = [chain for group in self._groups for chain in (*group.before, *group.chains)]
+        rows = gather_object([self._row(chain) for chain in chains])
         rows.sort(key=lambda row: (row.group, row.source, row.sample_index))
-        self._own, self._positives = [], []
+        self._groups = []
         if self._rows:
             self._rows.append(rows)
         return rows  # type: ignore[no-any-return]
 
-    def _of_own(self, own: Own) -> Rollout:
-        problem = self._problems[own.index]
-        return Rollout(
-            step=self._step,
-            group=own.group,
-            problem_id=problem.problem_id,
-            level=problem.level,
-            source="own",
-            sample_index=own.sample_index,
-            text=own.text,
-            n_tokens=own.n_tokens,
-            finish_reason=own.finish_reason,
-            sum_logprob=own.sum_logprob,
-            status=own.verdict.status,
-            reward=reward(own.verdict),
-            advantage=own.advantage,
-            weight=None,
-            leaks_answer=None,
-        )
-
-    def _of_positive(self, one: Positive) -> Rollout:
+    def _row(self, one: Chain) -> Rollout:
         problem = self._problems[one.index]
         return Rollout(
             step=self._step,
@@ -88,7 +48,11 @@ class Recorder:
             sum_logprob=one.sum_logprob,
             status=one.status,
             reward=one.reward,
-            advantage=None,
+            advantage=one.advantage,
             weight=one.weight,
             leaks_answer=one.leaks_answer,
+            role=one.role,
+            attempt=one.attempt,
+            drawn_under=one.drawn_under,
+            learned_under=one.learned_under,
         )

@@ -12,7 +12,7 @@ from typing import Any
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Candidate, Problem
-from expo_bench.trainers.online.positives import filter_fault
+from expo_bench.trainers.methods.terms import filter_fault
 from expo_bench.trainers.recipe import PREFERENCE, Recipe
 
 Row = dict[str, Any]
@@ -68,7 +68,7 @@ def learning_rows(
 
 
 def fault(one: Candidate, filters: Sequence[str]) -> str | None:
-    """Return why a chain may not be learned from; see `positives.filter_fault`."""
+    """Return why a chain may not be learned from; see `terms.filter_fault`."""
     # the policy's plain samples never saw the answer: where the rules find a leak there, they are wrong
     leaks = one.leaks_answer and not one.source.startswith("own")
     return filter_fault(filters, truncated=one.truncated, reaches=one.reaches_answer, leaks=leaks)

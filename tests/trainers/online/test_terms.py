@@ -3,13 +3,13 @@ import pytest
 from expo_bench.rows import Rollout
 from expo_bench.trainers.data import order
 from expo_bench.trainers.ledger import ZeroReward, generated_tokens, zero_reward
-from expo_bench.trainers.online.positives import Positive, passes, share_weights
-from expo_bench.trainers.recipe import ExpoTerm
+from expo_bench.trainers.methods.chains import Chain, Group
+from expo_bench.trainers.methods.terms import passes, share_weights
 
 
-def positive(group=0, index=0, source="self_explanation", finish="stop", reward=1.0, leaks=False):
-    return Positive(
-        source=source, group=group, index=index, sample_index=0, prompt_ids=[1], token_ids=(2, 3), text="x",
+def positive(source="self_explanation", finish="stop", reward=1.0, leaks=False, role="beside"):
+    return Chain(
+        source=source, group=0, index=0, role=role, sample_index=0, prompt_ids=[1], token_ids=(2, 3), text="x",
         finish_reason=finish, reward=reward, leaks_answer=leaks,
     )  # fmt: skip
 
@@ -25,26 +25,35 @@ PASSES = [
     (positive(leaks=True), ("no_leak",), False),
     (positive(reward=0.0), ("no_leak",), True),
     (positive(reward=1.0, leaks=True), ("reaches_answer", "no_leak"), False),
-    (positive(source="expert", finish=None, reward=0.0), ("reaches_answer",), True),
+    (positive(source="expert", finish=None, reward=0.0), (), True),
     (positive(source="expert", finish="length"), (), False),
 ]
 
 
 @pytest.mark.parametrize(("one", "chosen", "expected"), PASSES)
 def test_filters(one, chosen, expected):
-    assert passes(one, ExpoTerm(filter=chosen)) is expected
+    assert passes(one, chosen) is expected
 
 
-def test_weights_are_shared_within_a_group():
-    chains = [positive(0), positive(0), positive(1), positive(1, reward=0.0), positive(2, reward=0.0)]
-    share_weights(chains, ExpoTerm(per_problem=2), solved=set())
-    assert [one.weight for one in chains] == [0.5, 0.5, 1.0, 0.0, 0.0]
+SHARES = [
+    # rewards of the chains, whether a member is right, scope, weights
+    ((1.0, 1.0), False, "all", [0.5, 0.5]),
+    ((1.0, 0.0), False, "all", [1.0, 0.0]),
+    ((0.0,), False, "all", [0.0]),
+    ((1.0,), True, "all", [1.0]),
+    ((1.0,), True, "no_positive", [0.0]),
+    ((1.0,), False, "no_positive", [1.0]),
+]
 
 
-def test_scope_leaves_out_groups_that_have_a_positive():
-    chains = [positive(0), positive(1)]
-    share_weights(chains, ExpoTerm(scope="no_positive"), solved={0})
-    assert [one.weight for one in chains] == [0.0, 1.0]
+@pytest.mark.parametrize(("rewards", "right", "scope", "expected"), SHARES)
+def test_weights_are_shared_within_a_group(rewards, right, scope, expected):
+    member = positive(source="own", reward=float(right), role="member")
+    group = Group(place=0, index=0, problem=None, chains=[member])
+    chains = [positive(reward=one) for one in rewards]
+    share_weights(group, chains, ("reaches_answer",), scope)
+    assert [one.weight for one in chains] == expected
+    assert group.beside == chains and group.members == [member]
 
 
 def test_order_is_epochs_of_permutations_and_a_longer_run_begins_the_same():

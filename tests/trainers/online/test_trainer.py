@@ -1,4 +1,4 @@
-"""The auxiliary term and the trainer around it, on the micro policy."""
+"""The trainer around the methods, and the auxiliary term, on the micro policy."""
 
 import logging
 from dataclasses import replace
@@ -14,7 +14,7 @@ from expo_bench.trainers.arguments import grpo_arguments
 from expo_bench.trainers.data import order, prompt_rows, training_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
-from expo_bench.trainers.online import online
+from expo_bench.trainers.online import run as online_run
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rewards import GoldAnswerReward
 from expo_bench.trainers.training import train
@@ -46,7 +46,11 @@ def make(tmp_path, chosen, judge):
     problems = training_problems(chosen).problems
     folder = TrainingFolder(tmp_path)
     arguments = GRPOConfig(**grpo_arguments(chosen, folder, 1))
-    return online._trainer(chosen, problems, folder, arguments, judge, True)
+    return online_run.make_trainer(chosen, problems, folder, arguments, judge, True)
+
+
+def chains(trainer):
+    return [chain for group in trainer._groups for chain in group.chains]
 
 
 def run(path, chosen):
@@ -64,7 +68,7 @@ def largest_difference(one, other):
 
 
 def test_beta_0_is_trl_bit_for_bit(tmp_path, judge):
-    chosen = recipe(steps=20, num_generations=4, sampler="transformers", expo={"beta": 0.0})
+    chosen = recipe(steps=20, num_generations=4, sampler="transformers", expo={"weight": 0.0})
     problems = training_problems(chosen).problems
 
     ours = make(tmp_path / "ours", chosen, judge)
@@ -111,16 +115,17 @@ def test_rollouts_are_recorded_with_their_log_probability(tmp_path, sampler):
 @pytest.mark.parametrize("normalise", ["tokens", "sequence"])
 @pytest.mark.parametrize("method", ["expo_grpo", "grpo_expert"])
 def test_term_equals_a_hand_computed_value(tmp_path, judge, method, normalise):
-    term = {"beta": 0.3, "normalise": normalise, "filter": []}
+    term = {"weight": 0.3, "normalise": normalise, **({"filter": []} if method == "expo_grpo" else {})}
     trainer = make(tmp_path, recipe(method, expo=term), judge)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     rows = next(iter(trainer.get_train_dataloader()))
     inputs = trainer._prepare_inputs(rows)
     with_term = trainer._compute_loss(trainer.model, inputs)
-    without = trainer._compute_loss(trainer.model, {k: v for k, v in inputs.items() if k != "positive"})
+    nobody = torch.full_like(inputs["beside"], -1)
+    without = trainer._compute_loss(trainer.model, {**inputs, "beside": nobody})
 
-    used = [one for one in trainer._positives if one.weight > 0]
+    used = [one for one in chains(trainer) if one.weight]
     assert len(used) == 2
     expected = 0.0
     for one in used:
@@ -134,14 +139,15 @@ def test_term_learns_under_the_prompt_that_hides_the_answer(tmp_path, judge):
     trainer = make(tmp_path, recipe(), judge)
     trainer.model.train()
     trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
-    explained = [one for one in trainer._positives if one.source == "self_explanation"]
+    explained = [one for one in chains(trainer) if one.source == "self_explanation"]
+    assert explained
     for one in explained:
-        problem = trainer._problems[one.index]
+        problem = trainer._toolbox.problem(one.index)
         text = trainer.processing_class.apply_chat_template(
             list(BOXED.messages(problem)), tokenize=False, add_generation_prompt=True
         )
         assert one.prompt_ids == trainer.processing_class(text, add_special_tokens=False)["input_ids"]
-        shown = trainer._explainer.prompts([one.index])[0]
+        shown = trainer._toolbox.explain_ids(problem)
         assert shown != one.prompt_ids
 
 
@@ -183,7 +189,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, monkeypatch, micro_bat
     class Stop(Exception):
         pass
 
-    take = online.Recorder.take
+    take = online_run.Recorder.take
 
     def stop_at_3(self):
         rows = take(self)
@@ -191,7 +197,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(tmp_path, monkeypatch, micro_bat
             raise Stop
         return rows
 
-    monkeypatch.setattr(online.Recorder, "take", stop_at_3)
+    monkeypatch.setattr(online_run.Recorder, "take", stop_at_3)
     with pytest.raises(Stop):
         run(tmp_path / "stopped", chosen)
     monkeypatch.undo()
@@ -219,12 +225,11 @@ def test_who_explains(tmp_path, policy):
 
 
 def test_annealing(tmp_path, judge):
-    trainer = make(tmp_path, recipe(steps=4, expo={"beta": 0.4, "schedule": "anneal"}), judge)
-    trainer.state.max_steps = 4
+    trainer = make(tmp_path, recipe(steps=4, expo={"weight": 0.4, "schedule": "anneal"}), judge)
     found = []
     for step in range(5):
         trainer.state.global_step = step
-        found.append(round(trainer.aux_coefficient(), 6))
+        found.append(round(trainer._method.coefficient(), 6))
     assert found == [0.4, 0.3, 0.2, 0.1, 0.0]
 
 
@@ -242,9 +247,8 @@ def test_ungradable_rollouts_have_no_reward_and_no_advantage(tmp_path, judge):
     chosen = recipe(num_generations=2)
     trainer = make(tmp_path, chosen, judge)
     # an unreadable gold answer: nobody can tell
-    trainer._problems = trainer._reward._problems = [
-        type(one)(**{**{f: getattr(one, f) for f in one.__slots__}, "answer": "\\frac{"}) for one in trainer._problems
-    ]
+    judged = trainer._drawing._judge
+    judged._problems = [replace(one, answer="\\frac{") for one in judged._problems]
     trainer.model.train()
     trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
     rows = trainer._recorder.take()

@@ -1,0 +1,378 @@
+"""GRPO on TRL for any method: the chains of a step are made before TRL sees them, and played back to it.
+
+    J = mean over the step's groups of [J_policy(members, advantages) + coefficient * term(chains beside the group)]
+
+What is drawn, who sits in a group, its advantages and the term are the method's (`trainers/methods/`); its name is not
+known here. Chains beside a group run through the model in the same forward pass as the members, as additional rows.
+With the hooks of GRPO it is TRL's trainer to the last bit.
+"""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+from trl.models.utils import unwrap_model_for_generation
+
+from expo_bench.errors import UserError
+from expo_bench.rows import Problem, Rollout
+from expo_bench.trainers.methods.base import OnlineMethod, Pass
+from expo_bench.trainers.methods.chains import Chain, Group
+from expo_bench.trainers.online.drawing import Drawing, Drawn, Wanted, Writer
+from expo_bench.trainers.online.recording import Recorder
+from expo_bench.trainers.online.slot_sampler import Draw, SlotSampler
+from expo_bench.trainers.online.toolbox import Toolbox
+from expo_bench.trainers.online.widening import widened
+from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.rewards import GoldAnswerReward
+from expo_bench.trainers.saving import SavesCheckpoints
+
+_log = logging.getLogger(__name__)
+LARGEST_GAP = 0.1
+"""Nats a token between the sampler's and the loss's likelihood of a rollout, above which they are not one policy."""
+
+
+class _Seated:
+    """TRL's reward function: the rewards of the members, as the method gives them."""
+
+    __name__ = "gold_answer"
+
+    def __init__(self) -> None:
+        self.rewards: list[float | None] = []
+
+    def __call__(self, **_: Any) -> list[float | None]:
+        return self.rewards
+
+
+class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
+    """TRL's GRPO trainer around a method, with seeds for each rollout and a record of every chain."""
+
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        method: OnlineMethod,
+        toolbox: Toolbox,
+        problems: Sequence[Problem],
+        prompts: Sequence[Any],
+        sampler: SlotSampler | None,
+        writer: Writer,
+        recorder: Recorder | None,
+        judge: GoldAnswerReward,
+        **trl: Any,
+    ) -> None:
+        """Take what the recipe asks for, and TRL's own arguments.
+
+        Args:
+            recipe: the geometry of a step.
+            method: what is drawn and learned.
+            toolbox: the method's.
+            problems: the training problems; the dataset's `index` column counts in them.
+            prompts: their solve prompts, as TRL shows them.
+            sampler: draws rollouts; None: TRL does.
+            writer: who writes what the method draws `by_writer`.
+            recorder: takes the chains of each step; None: nothing is recorded.
+            judge: gives verdicts.
+            trl: handed to GRPOTrainer.
+        """
+        self._seated = _Seated()
+        super().__init__(reward_funcs=[self._seated], **trl)
+        toolbox.policy = self
+        self._recipe, self._method, self._toolbox, self._prompts = recipe, method, toolbox, prompts
+        self._sampler, self._writer, self._recorder = sampler, writer, recorder
+        self._drawing = Drawing(
+            recipe=recipe,
+            method=method,
+            problems=problems,
+            judge=judge,
+            tokenizer=self._tokenizer,
+            sampler=self._by_trl if sampler is None else self._by_slots,
+            agree=self._anyone,
+            ends=frozenset(self.eos_token_ids),
+        )
+        self._groups: list[Group] = []
+        self._members: list[Chain] = []
+        self._beside: list[Chain] = []
+        self._pass: Pass | None = None
+        self._inputs: dict[str, Any] = {}
+        self._gap = 0.0
+        self._checked = False
+
+    def _anyone(self, one: bool) -> bool:
+        """Tell whether any process says so."""
+        if self.accelerator.num_processes == 1:
+            return one
+        return bool(self.accelerator.gather(torch.tensor([int(one)], device=self.accelerator.device)).sum())
+
+    # a batch of rollouts
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        step, size = int(self.state.global_step), int(self.num_generations)
+        indexes = [row["index"] for row in inputs[::size]]
+        first = int(self.accelerator.process_index) * len(indexes)
+        groups = self._groups = self._drawing.groups(step, first, indexes)
+        self._members = [chain for group in groups for chain in group.members]
+        self._seated.rewards = [one for group in groups for one in self._method.rewards(group)]
+        rows = [{"prompt": self._prompts[one.index], "index": one.index} for one in self._members]
+        # a copy, since what is returned is buffered and handed in again
+        output = dict(super()._generate_and_score_completions(rows))
+        self._set_advantages(output)
+        if self._sampler is None and not self._checked:
+            self._gap = self._gap_of_padding()
+        self._method.prepare(groups)
+        self._measure(step)
+        self._send_along(output)
+        warning = self._method.warning(groups)
+        if warning:
+            _log.warning("step %d: %s", step, warning)
+        if self._recorder:
+            self._recorder.begin(step, groups)
+        return output
+
+    def _tokenize_prompts(self, prompts: list[Any]) -> tuple[list[list[int]], None, dict[str, Any]]:
+        return [one.prompt_ids for one in self._members], None, {}
+
+    def _generate_single_turn(self, *_: Any, **__: Any) -> tuple[list[list[int]], list[list[float | None]] | None]:
+        """Play back what was made; who has no log-probabilities of a sampler is not corrected for one."""
+        ids = [list(one.token_ids) for one in self._members]
+        if not self.use_vllm:
+            return ids, None
+        unknown = [one.sampler_logprobs or [None] * len(one.token_ids) for one in self._members]
+        return ids, unknown
+
+    def _set_advantages(self, output: dict[str, Any]) -> None:
+        size = int(self.num_generations)
+        for at, group in enumerate(self._groups):
+            rewards = self._seated.rewards[at * size : (at + 1) * size]
+            found = self._method.advantages(rewards)
+            if found is not None:
+                output["advantages"][at * size : (at + 1) * size] = torch.tensor(found)
+            if not self._method.counts(group):
+                ones = torch.ones_like(output["completion_mask"])
+                output.setdefault("tool_mask", ones)[at * size : (at + 1) * size] = 0
+        for chain, value in zip(self._members, output["advantages"].tolist(), strict=True):
+            chain.advantage = value
+
+    def _send_along(self, output: dict[str, Any]) -> None:
+        """Number the chains, so that each is found again behind TRL's shuffling and splitting."""
+        size, device = int(self.num_generations), output["advantages"].device
+        output["member"] = torch.arange(len(self._members), device=device)
+        beside = output["beside"] = torch.full((len(self._members),), -1, dtype=torch.long, device=device)
+        self._beside = []
+        for at, group in enumerate(self._groups):
+            # a group's j-th chain travels with its j-th member
+            for place, chain in enumerate(chain for chain in group.beside if chain.weight):
+                beside[at * size + place] = len(self._beside)
+                self._beside.append(chain)
+        if "old_per_token_logps" in output:
+            self._note(self._members, (output["old_per_token_logps"] * output["completion_mask"]).sum(-1))
+
+    # samplers
+
+    def _by_slots(self, wanted: Sequence[Wanted]) -> list[list[Drawn]]:
+        assert self._sampler is not None
+        found: dict[int, list[Drawn]] = {}
+        with unwrap_model_for_generation(self.model_wrapped, self.accelerator) as model:
+            # the policy of the step draws all at once: prompts of every kind share its batch
+            apart = [] if self._writer.is_live else [at for at, one in enumerate(wanted) if one.draw.by_writer]
+            for places in ([at for at in range(len(wanted)) if at not in apart], apart):
+                if places:
+                    policy = self._writer.model_of(int(self.state.global_step), model) if places is apart else model
+                    draws = [Draw(prompt_ids=wanted[at].draw.prompt_ids, seeds=wanted[at].seeds) for at in places]
+                    for at, listed in zip(places, self._sampler.draw(policy, draws), strict=True):
+                        found[at] = [
+                            Drawn(token_ids=list(one.token_ids or ()), sum_logprob=one.sum_logprob) for one in listed
+                        ]
+        return [found[at] for at in range(len(wanted))]
+
+    def _by_trl(self, wanted: Sequence[Wanted]) -> list[list[Drawn]]:
+        prompts = [one.draw.prompt_ids for one in wanted for _ in one.seeds]
+        filler = prompts[0] if prompts else [int(self._tokenizer.eos_token_id)]
+        # a server slices by each process's own count, and sharded weights are gathered by all: none may ask for fewer
+        padded = prompts + [filler] * (self._most(len(prompts)) - len(prompts))
+        if not padded:
+            return []
+        ids, logprobs = super()._generate_single_turn(padded, None, {}, 1)
+        plain = self.temperature == 1
+        drawn = iter(
+            Drawn(
+                token_ids=ids[at],
+                logprobs=logprobs[at] if logprobs is not None else None,
+                sum_logprob=_sum(logprobs[at]) if logprobs is not None and plain else None,
+            )
+            for at in range(len(prompts))
+        )
+        return [[next(drawn) for _ in one.seeds] for one in wanted]
+
+    def _most(self, number: int) -> int:
+        if self.accelerator.num_processes == 1:
+            return number
+        return int(self.accelerator.gather(torch.tensor([number], device=self.accelerator.device)).max())
+
+    # the loss
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        self._inputs = inputs = dict(inputs)
+        done = self._pass = Pass(
+            members=[self._members[number] for number in inputs["member"].tolist()],
+            beside=[self._beside[number] for number in inputs["beside"].tolist() if number >= 0],
+            logprobs=None,
+            mask=inputs["completion_mask"],
+            model=model,
+        )
+        loss: torch.Tensor = super()._compute_loss(model, inputs)
+        self._note(done.members, (done.logprobs * done.mask).sum(-1))
+        if not done.beside:
+            return loss
+        self._note(done.beside, (done.beside_logprobs * done.beside_mask).sum(-1))
+        # mean over the step's groups, of which DDP averages what each process holds
+        groups = self._recipe.prompts_per_step / self.accelerator.num_processes
+        term: torch.Tensor = self._method.term(done) / groups
+        return loss - self._method.coefficient() * term
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: Any,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *others: Any,
+        **more: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """As TRL's; in the loss, the chains beside the members are rows of the same pass and are taken off again."""
+        score = super()._get_per_token_logps_and_entropies
+        done = self._pass
+        if done is None or not torch.is_grad_enabled():
+            return score(model, input_ids, attention_mask, logits_to_keep, *others, **more)  # type: ignore[no-any-return]
+        rows = len(input_ids)
+        ids, mask, kept = input_ids, attention_mask, logits_to_keep
+        if done.beside:
+            prompts = [one.prompt_ids for one in done.beside]
+            n_before, pad = ids.shape[1] - kept, self._tokenizer.pad_token_id
+            ids, mask, kept = widened(ids, mask, n_before, prompts, done.beside, pad)
+        logps, entropies, aux = score(model, ids, mask, kept, *others, **more)
+        if done.beside:
+            done.beside_logprobs, done.beside_mask = logps[rows:], mask[rows:, -kept:]
+            logps = logps[:rows, :logits_to_keep]
+            entropies = entropies[:rows, :logits_to_keep] if entropies is not None else None
+        done.logprobs = logps.detach()
+        self._shape_advantages(done)
+        return logps, entropies, aux
+
+    def _shape_advantages(self, done: Pass) -> None:
+        """Give tokens their advantages, which TRL reads after the pass."""
+        inputs = self._inputs
+        inputs["advantages"] = self._method.token_advantages(done, inputs["advantages"])
+        plain = [row for row, one in enumerate(done.members) if self._method.has_no_ratio(one)]
+        if plain and "old_per_token_logps" in inputs:
+            inputs["old_per_token_logps"] = inputs["old_per_token_logps"].clone()
+            inputs["old_per_token_logps"][plain] = done.logprobs[plain]
+
+    def _note(self, chains: Sequence[Chain], sums: torch.Tensor) -> None:
+        """Keep the loss's log-probabilities of chains, those of the first pass over them."""
+        for one, value in zip(chains, sums.tolist(), strict=True):
+            if "loss" not in one.kept:
+                one.kept["loss"] = value
+                if one.sum_logprob is not None:
+                    self._gap = max(self._gap, abs(value - one.sum_logprob) / max(1, len(one.token_ids)))
+                # TRL divides the logits by the temperature: what is recorded is always that of the policy itself
+                elif self.temperature == 1:
+                    one.sum_logprob = value
+
+    # likelihoods without gradients
+
+    def _measure(self, step: int) -> None:
+        """Measure the chains beside the groups that the loss will not, and every few steps the experts'."""
+        at_all = self._recorder is not None and step % self._recipe.measure_every == 0 and self.temperature == 1
+        several = self._recipe.updates_per_batch > 1
+        if at_all:
+            for group in self._groups:
+                if not group.of("expert"):
+                    found = self._toolbox.expert(group)
+                    group.seat([found] if found else [], "beside")
+        if at_all or several:
+            # a policy that was updated in between is another one
+            beside = [chain for group in self._groups for chain in group.beside if chain.token_ids]
+            chains = [chain for chain in beside if several or not chain.weight]
+            for one, logprobs in zip(chains, self.score(chains, [one.prompt_ids for one in chains]), strict=True):
+                if self.temperature == 1:
+                    one.sum_logprob = float(logprobs.sum())
+
+    def score(self, chains: Sequence[Chain], prompts: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """Return the log-probabilities of each chain's tokens under a prompt each, as many in a pass as in the loss.
+
+        Sharded weights are gathered in a pass: every process has to call this, whatever it holds.
+        """
+        size = int(self.args.per_device_train_batch_size)
+        found: list[torch.Tensor] = []
+        nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
+        filler = [Chain(**{**_FILLER, "token_ids": (int(self._tokenizer.eos_token_id),)})]
+        before = [[int(self._tokenizer.eos_token_id)]]
+        for first in range(0, self._most(math.ceil(len(chains) / size)) * size, size):
+            some, shown = list(chains[first : first + size]), list(prompts[first : first + size])
+            ids, mask, kept = widened(
+                nothing, nothing, 0, shown or before, some or filler, self._tokenizer.pad_token_id
+            )
+            with torch.no_grad():
+                logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
+            found += [row[: len(one.token_ids)] for row, one in zip(logps, some, strict=False)]
+        return found
+
+    def _gap_of_padding(self) -> float:
+        """Return what padding changes of a member's likelihood, in nats a token; a sampler's own would tell more."""
+        by_length = sorted(self._members, key=lambda one: len(one.prompt_ids))
+        short, long = by_length[0], by_length[-1]
+        nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
+        sums = []
+        for chains in ([short], [short, long]):
+            prompts = [one.prompt_ids for one in chains]
+            ids, mask, kept = widened(nothing, nothing, 0, prompts, chains, self._tokenizer.pad_token_id)
+            with torch.no_grad():
+                logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
+            sums.append(float(logps[0, : len(short.token_ids)].sum()))
+        return abs(sums[0] - sums[1]) / max(1, len(short.token_ids))
+
+    # what is told of a step
+
+    def take(self) -> list[Rollout]:
+        """Write the rows of the batch after its first step, and tell what they say; return those of all processes.
+
+        Raises:
+            UserError: the first batch shows that the sampler and the loss are not of one policy.
+        """
+        rows = self._recorder.take() if self._recorder else []
+        learned = [row for row in rows if row.weight and row.sum_logprob is not None]
+        if learned:
+            means = [(row.sum_logprob or 0.0) / max(1, row.n_tokens) for row in learned]
+            self._metrics["train"]["term/mean_logprob"].append(sum(means) / len(means))
+            self._metrics["train"]["term/coefficient"].append(self._method.coefficient())
+        gap = self._largest_gap()
+        self._metrics["train"]["sampling/logprob_gap"].append(gap)
+        if not self._checked and gap > LARGEST_GAP and not self._drops_out():
+            raise UserError(
+                f"the sampler and the loss differ by {gap:.2g} nats a token on the same rollouts: they do not compute "
+                "the same policy; positions counted from the left padding, as GPT-2's, are one cause"
+            )
+        self._checked = True
+        return rows
+
+    def _largest_gap(self) -> float:
+        gap, self._gap = self._gap, 0.0
+        if self.accelerator.num_processes == 1:
+            return gap
+        return float(self.accelerator.gather(torch.tensor([gap], device=self.accelerator.device)).max())
+
+    def _drops_out(self) -> bool:
+        return any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in self.model.modules())
+
+
+_FILLER: dict[str, Any] = {
+    "source": "filler", "group": 0, "index": 0, "sample_index": 0, "prompt_ids": [], "text": "", "finish_reason": None,
+}  # fmt: skip
+
+
+def _sum(logprobs: Sequence[float | None]) -> float | None:
+    known = [one for one in logprobs if one is not None]
+    return sum(known) if len(known) == len(logprobs) else None
