@@ -16,10 +16,10 @@ BY_RECIPE = {
     "output_dir": "-o", "per_device_train_batch_size": "micro_batch", "gradient_accumulation_steps": "micro_batch",
     "num_generations": "num_generations", "max_completion_length": "max_tokens", "temperature": "temperature",
     "learning_rate": "learning_rate", "max_steps": "steps", "num_train_epochs": "steps", "seed": "seed",
-    "save_steps": "save_every", "save_strategy": "save_every", "use_vllm": "sampler", "max_length": "max_tokens",
+    "num_iterations": "iterations", "steps_per_generation": "minibatches", "save_steps": "save_every", "save_strategy": "save_every", "use_vllm": "sampler", "max_length": "max_tokens",
     # the order of the rows and what a checkpoint holds decide whether a stopped run ends as a whole one
     "shuffle_dataset": None, "train_sampling_strategy": None, "remove_unused_columns": None,
-    "steps_per_generation": None, "generation_batch_size": None, "save_only_model": None, "ignore_data_skip": None,
+    "generation_batch_size": None, "save_only_model": None, "ignore_data_skip": None,
     "restore_callback_states_from_checkpoint": None,
 }  # fmt: skip
 """Fields that the recipe sets itself, and by which key; None: there is none, their values are part of how it works."""

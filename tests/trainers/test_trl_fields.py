@@ -72,7 +72,7 @@ REFUSED = [
     ("online", {"entropy_coeff": 0.1}, {}, "GRPOConfig has no such field; did you mean trl.entropy_coef?"),
     ("sft", {"packing": True}, {}, "trl.packing is none of the fields that are tested for SFTConfig"),
     ("sft", {"padding_free": True}, {}, "trl_unchecked sets it all the same"),
-    ("online", {"num_iterations": 2}, {}, "is none of the fields"),
+    ("online", {"num_iterations": 2}, {}, "trl.num_iterations is set by the recipe itself, change iterations there"),
     ("online", {"chat_template_kwargs": {"enable_thinking": True}}, {}, "is none of the fields"),
     ("online", {"generation_kwargs": {"max_new_tokens": 5}}, {}, "is none of the fields"),
     ("sft", {"epsilon": 0.1}, {}, "SFTConfig has no such field"),
@@ -221,7 +221,8 @@ def loss_of(trainer, start):
 
 @pytest.mark.parametrize(("trl", "token_loss", "mean"), FORMULAS, ids=[str(trl) for trl, _, _ in FORMULAS])
 def test_loss_of_grpo(tmp_path, trl, token_loss, mean):
-    loss, gradient = loss_of(trainer_of(recipe("online", trl), "online", tmp_path), START)
+    # ratios are 1 while a batch serves one update, and what acts on them is refused
+    loss, gradient = loss_of(trainer_of(recipe("online", trl, iterations=2), "online", tmp_path), START)
     logp = START.clone().requires_grad_()
     expected = mean(token_loss(logp, (logp - OLD).exp(), ADVANTAGES[:, None]))
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
@@ -231,7 +232,7 @@ def test_loss_of_grpo(tmp_path, trl, token_loss, mean):
 
 def test_ratio_of_a_sequence(tmp_path):
     trl = {"importance_sampling_level": "sequence"}
-    loss, _ = loss_of(trainer_of(recipe("online", trl), "online", tmp_path), START)
+    loss, _ = loss_of(trainer_of(recipe("online", trl, iterations=2), "online", tmp_path), START)
     mean = ((START - OLD) * MASK).sum(1) / MASK.sum(1)
     assert loss.item() == pytest.approx(by_row(clipped()(None, mean.exp()[:, None], ADVANTAGES[:, None])).item())
 
