@@ -16,7 +16,8 @@ BY_RECIPE = {
     "output_dir": "-o", "per_device_train_batch_size": "micro_batch", "gradient_accumulation_steps": "micro_batch",
     "num_generations": "num_generations", "max_completion_length": "max_tokens", "temperature": "temperature",
     "learning_rate": "learning_rate", "max_steps": "steps", "num_train_epochs": "steps", "seed": "seed",
-    "num_iterations": "iterations", "steps_per_generation": "minibatches", "save_steps": "save_every", "save_strategy": "save_every", "use_vllm": "sampler", "max_length": "max_tokens",
+    "num_iterations": "iterations", "steps_per_generation": "minibatches",
+    "save_steps": "save_every", "save_strategy": "save_every", "use_vllm": "sampler", "max_length": "max_tokens",
     # the order of the rows and what a checkpoint holds decide whether a stopped run ends as a whole one
     "shuffle_dataset": None, "train_sampling_strategy": None, "remove_unused_columns": None,
     "generation_batch_size": None, "save_only_model": None, "ignore_data_skip": None,
