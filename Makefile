@@ -62,7 +62,7 @@ check: setup  ## Lint, format, types
 docs: setup  ## The documentation site in build/site; a link to nowhere ends it
 	$(PIP) -e '.[dev,docs]'
 	$(VENV)/bin/python tools/docs_site.py
-	$(VENV)/bin/zensical build --strict --clean
+	cd build && ../$(VENV)/bin/zensical build --strict --config-file mkdocs.yml
 
 bench: $(VENV)/.bench $(REAL_MODEL)/config.json  ## Speed, each as a ratio to a yardstick
 	$(VENV)/bin/python -m tests.benchmarks

@@ -196,6 +196,7 @@ def _signature(value: object) -> str:
 def main() -> None:
     """Lay out the site and end with 1 where a link leads nowhere."""
     lay_out(PAGES)
+    shutil.copy(ROOT / "mkdocs.yml", PAGES.parent)
     broken = list(broken_links(PAGES))
     for line in broken:
         sys.stderr.write(f"no such page or heading: {line}\n")
