@@ -1,39 +1,60 @@
-"""Samples that another harness drew become a run folder: lm-evaluation-harness and lighteval. See docs/import.md."""
+"""Samples that somebody else drew become a run folder; docs/import.md tells of which files."""
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER
+from expo_bench.importing.foreign import ForeignFile, Texts, moment
 from expo_bench.importing.lighteval import read_lighteval
-from expo_bench.importing.lm_eval import PUBLISHED, ForeignFile, Texts, moment, read_lm_eval
+from expo_bench.importing.lm_eval import PUBLISHED, read_lm_eval
+from expo_bench.importing.mapped import read_mapped
+from expo_bench.problems import Reading
+from expo_bench.problems.base import Row
 from expo_bench.problems.identity import digest
 from expo_bench.problems.loading import DEFAULT_SPLIT
-from expo_bench.rows import FinishReason, Manifest, Problem, Sample
+from expo_bench.problems.reading import containers
+from expo_bench.rows import FinishReason, Grade, Manifest, Problem, Sample
 from expo_bench.storage.row_files import encode, write_atomically
 from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
 
-FORMATS = ("auto", "lm-eval", "lighteval")
+FORMATS = ("auto", "lm-eval", "lighteval", "mapping")
+FILE_GRADER = "file"
+"""Name of the grades that hold a file's own verdicts."""
+_LM_EVAL = {"doc", "doc_id", "arguments", "resps"}
+_LIGHTEVAL = ({"doc", "model_response"}, {"example", "predictions", "cont_tokens"})
 
 
 def import_run(
-    paths: Sequence[Path], run: RunFolder, *, benchmark: str | None = None, format: str = "auto"
+    paths: Sequence[Path],
+    run: RunFolder,
+    *,
+    benchmark: str | None = None,
+    format: str = "auto",
+    reading: Reading | None = None,
+    model: str | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Manifest:
-    """Write problems, samples and manifest of a run from the files of another harness; grades are not taken over.
+    """Write problems, samples and manifest of a run from anyone's files, and their own verdicts as grades of `file`.
 
     An import that was stopped is made again from its files; one that is finished is left as it is.
 
     Args:
-        paths: lm-evaluation-harness samples_*.jsonl, or lighteval details_*.parquet: tasks, or seeds of a task.
+        paths: samples of lm-evaluation-harness, lighteval, or in any shape that a preset or `reading` declares: tasks,
+            or seeds of a task.
         run: must not exist yet, or be empty, or hold an import of the same files.
         benchmark: name of the benchmark of all files; None to tell it from the task's name.
-        format: "lm-eval", "lighteval", or "auto" to tell it from the file's ending.
+        format: "lm-eval", "lighteval", "mapping", or "auto" to tell it from the fields of the first row.
+        reading: how files of other shapes are read.
+        model: the policy's name, where the files do not tell it.
+        note: called with each line that the user should read.
 
     Raises:
         UserError: a file that is not understood, given twice, or of another model; a folder that is not empty.
@@ -43,17 +64,19 @@ def import_run(
     digests = {path: _file_digest(path) for path in paths}
     if len(set(digests.values())) < len(paths):
         raise UserError("two of the files are the same: their samples would count twice")
-    kinds = {_kind(path, format) for path in paths}
+    read = [_read(path, format, benchmark, reading or Reading(), model) for path in paths]
+    kinds = {kind for kind, _ in read}
     if len(kinds) > 1:
         raise UserError("the files are of two harnesses: import those of each into a run of its own")
-    [kind] = kinds
-    reader = read_lm_eval if kind == "lm-eval" else read_lighteval
-    read = [reader(path, benchmark) for path in paths]
-    names = sorted({str(one.model["name"]) for one in read})
+    files = [one for _, one in read]
+    for line in [line for one in files for line in one.warnings]:
+        if note:
+            note(line)
+    names = sorted({str(one.model["name"]) for one in files})
     if len(names) > 1:
         raise UserError(f"the files are of several models ({', '.join(names)}): import each into a run of its own")
-    problems, samples = _rows(read)
-    manifest = _manifest(kind, read, problems, len(samples), [digests[path] for path in paths])
+    problems, samples, verdicts = _rows(files)
+    manifest = _manifest(kinds.pop(), files, problems, len(samples), [digests[path] for path in paths])
     with run.lock():
         there = _imported_before(run, manifest)
         if there is not None and there.status == "finished":
@@ -62,8 +85,25 @@ def import_run(
         run.write_manifest(replace(manifest, status="started"))
         run.write_problems(problems)
         write_atomically(run.samples_path, b"".join(map(encode, samples)))
+        if verdicts:
+            write_atomically(run.grades_path(FILE_GRADER), b"".join(map(encode, verdicts)))
         run.write_manifest(manifest)
     return manifest
+
+
+def _read(
+    path: Path, format: str, benchmark: str | None, reading: Reading, model: str | None
+) -> tuple[str, ForeignFile]:
+    """Return the kind of a file, and what it holds."""
+    start = list(islice(containers.read(path), 1))
+    if not start:
+        raise UserError(f"{path} holds no samples")
+    kind = _kind(start[0][1], reading) if format == "auto" else format
+    if kind == "mapping":
+        found = read_mapped(path, list(containers.read(path)), reading, benchmark, model)
+        return str((found.mapping or {}).get("preset", kind)), found
+    found = read_lm_eval(path, benchmark) if kind == "lm-eval" else read_lighteval(path, benchmark)
+    return kind, replace(found, model={**found.model, "name": model}) if model else found
 
 
 def _imported_before(run: RunFolder, wanted: Manifest) -> Manifest | None:
@@ -78,25 +118,32 @@ def _imported_before(run: RunFolder, wanted: Manifest) -> Manifest | None:
 
 
 def _file_digest(path: Path) -> str:
-    if not path.is_file():
-        raise UserError(f"{path} is not a file; give samples_*.jsonl of lm-eval or details_*.parquet of lighteval")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    if not path.exists():
+        raise UserError(f"{path} is not a file, nor a folder of files")
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    parts = [f"{one.relative_to(path)} {hashlib.sha256(one.read_bytes()).hexdigest()}" for one in files]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _kind(path: Path, format: str) -> str:
-    if format != "auto":
-        return format
-    found = {".jsonl": "lm-eval", ".parquet": "lighteval"}.get(path.suffix)
-    if found is None:
-        raise UserError(f"{path} ends neither in .jsonl nor in .parquet: say what it is with --format")
-    return found
+def _kind(row: Row, reading: Reading) -> str:
+    if reading.preset is not None or reading.declared() is not None:
+        return "mapping"
+    if len(_LM_EVAL & set(row)) >= len(_LM_EVAL) - 1:
+        return "lm-eval"
+    return "lighteval" if any(names <= set(row) for names in _LIGHTEVAL) else "mapping"
 
 
-def _rows(read: Sequence[ForeignFile]) -> tuple[list[Problem], list[Sample]]:
-    """Merge the files; a problem that stands in several has its samples numbered on, in the order of the files."""
+def _rows(read: Sequence[ForeignFile]) -> tuple[list[Problem], list[Sample], list[Grade]]:
+    """Merge the files; a problem that stands in several has its samples numbered on, in the order of the files.
+
+    The grades are the files' own.
+    """
     problems: dict[str, Problem] = {}
     counts: Counter[str] = Counter()
-    samples = []
+    samples: list[Sample] = []
+    verdicts: list[Grade] = []
     for one in read:
         for found in one.found:
             problem = problems.setdefault(found.problem.problem_id, found.problem)
@@ -105,25 +152,44 @@ def _rows(read: Sequence[ForeignFile]) -> tuple[list[Problem], list[Sample]]:
                 raise UserError(f"{one.path}: the files give {problem.problem_id} two gold answers, {answers}")
             for place in range(len(found.texts)):
                 samples.append(_sample(found, place, counts[problem.problem_id]))
+                own = found.scores[place] if found.scores else None
+                if own is not None:
+                    verdicts.append(_verdict(samples[-1], own))
                 counts[problem.problem_id] += 1
-    return list(problems.values()), samples
+    return list(problems.values()), samples, verdicts
+
+
+def _verdict(sample: Sample, right: bool) -> Grade:
+    return Grade(
+        problem_id=sample.problem_id,
+        sample_index=sample.sample_index,
+        grader=FILE_GRADER,
+        status="graded",
+        correct=right,
+        extracted=None,
+        answer_class=None,
+        seconds=0.0,
+    )
 
 
 def _sample(found: Texts, place: int, index: int) -> Sample:
     n_tokens = found.n_tokens[place] if found.n_tokens else None
     full = found.limit is not None and n_tokens is not None and n_tokens >= found.limit
-    cut: FinishReason = "length" if full else "stop"
+    full = full or bool(found.cut_off and found.cut_off[place])
+    text = found.texts[place]
+    ended: FinishReason = "error" if text is None else "length" if full else "stop"
     return Sample(
         problem_id=found.problem.problem_id,
         sample_index=index,
         prompt_kind="solve",
         # half a surrogate pair could not be stored
-        text=found.texts[place].encode(errors="replace").decode(),
+        text=(text or "").encode(errors="replace").decode(),
         token_ids=None,
         n_tokens=n_tokens,
-        finish_reason=cut,
+        finish_reason=ended,
         seed=None,
         sum_logprob=None,
+        error="the file has no completion" if text is None else None,
     )
 
 
@@ -145,6 +211,7 @@ def _manifest(
         "format": kind,
         "prompt": ", ".join(tasks),
         **shared,
+        **({"mapping": read[0].mapping} if read[0].mapping else {}),
         "tasks": tasks,
         "grader": GRADER,
     }

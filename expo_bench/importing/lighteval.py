@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError
-from expo_bench.importing.lm_eval import ForeignFile, Texts, benchmark_of, read_results, seed_of, task_of
+from expo_bench.importing.foreign import ForeignFile, Texts, benchmark_of, seed_of, task_of
+from expo_bench.importing.lm_eval import read_results
+from expo_bench.importing.mapped import asked
 from expo_bench.problems import BENCHMARKS, load
-from expo_bench.rows import Problem
+from expo_bench.problems.reading.values import verdict
 
-_Row = tuple[str, list[str], list[int] | None, int | None]
-"""Prompt, completions, their tokens, the task's token limit."""
+_Row = tuple[str, list[str | None], list[int] | None, int | None, bool | None]
+"""Prompt, completions, their tokens, the task's token limit, lighteval's verdict where there is one completion."""
 
 
 def read_lighteval(path: Path, named: str | None) -> ForeignFile:
@@ -38,10 +40,11 @@ def read_lighteval(path: Path, named: str | None) -> ForeignFile:
     config = general.get("model_config") or general
     generation = config.get("generation_parameters") or {}
     found = []
-    for prompt, texts, n_tokens, size in rows:
-        problem = _asked(prompt, problems, path)
+    for prompt, texts, n_tokens, size, score in rows:
+        problem = asked(prompt, problems, path)
         limit = generation.get("max_new_tokens") or size
-        found.append(Texts(problem=problem, prompt=prompt, texts=texts, n_tokens=n_tokens, limit=limit))
+        scores = [score] if len(texts) == 1 else None
+        found.append(Texts(problem=problem, prompt=prompt, texts=texts, n_tokens=n_tokens, limit=limit, scores=scores))
     return ForeignFile(
         path=path,
         task=task,
@@ -71,8 +74,8 @@ def _lighteval_rows(path: Path) -> list[_Row]:
     try:
         names = parquet.read_schema(path).names
         if {"doc", "model_response"} <= set(names):
-            rows = parquet.read_table(path, columns=["doc", "model_response"]).to_pylist()
-            return [_row(one["doc"], one["model_response"]) for one in rows]
+            rows = parquet.read_table(path, columns=["doc", "model_response", *({"metric"} & set(names))]).to_pylist()
+            return [_row(one["doc"], one["model_response"], one.get("metric")) for one in rows]
         if {"example", "predictions", "cont_tokens"} <= set(names):
             rows = parquet.read_table(path, columns=["example", "predictions", "cont_tokens"]).to_pylist()
             return [_old_row(one) for one in rows]
@@ -84,32 +87,22 @@ def _lighteval_rows(path: Path) -> list[_Row]:
     )
 
 
-def _row(doc: dict[str, Any], said: dict[str, Any]) -> _Row:
-    return _checked(doc["query"], said["text"], said.get("output_tokens"), doc.get("generation_size"))
+def _row(doc: dict[str, Any], said: dict[str, Any], metric: Any) -> _Row:
+    score = verdict(next(iter(metric.values()), None)) if isinstance(metric, dict) else None
+    return _checked(doc["query"], said["text"], said.get("output_tokens"), doc.get("generation_size"), score)
 
 
 def _old_row(row: dict[str, Any]) -> _Row:
     # one request, with a list of tokens for each of its completions
     tokens = row["cont_tokens"][0] if row["cont_tokens"] else None
-    return _checked(row["example"], row["predictions"], tokens, None)
+    return _checked(row["example"], row["predictions"], tokens, None, None)
 
 
-def _checked(query: Any, texts: Any, tokens: Any, size: Any) -> _Row:
+def _checked(query: Any, texts: Any, tokens: Any, size: Any, score: bool | None) -> _Row:
     if not isinstance(query, str) or not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise TypeError("a row holds no text as prompt and list of texts as completions")
     counted = isinstance(tokens, list) and len(tokens) == len(texts) and all(isinstance(ids, list) for ids in tokens)
-    return query, texts, [len(ids) for ids in tokens] if counted else None, size
-
-
-def _asked(prompt: str, problems: list[Problem], path: Path) -> Problem:
-    """Return the problem whose question stands in the prompt; the longest, where one question holds another."""
-    inside = [problem for problem in problems if problem.question in prompt]
-    if not inside:
-        raise UserError(
-            f"{path}: no question of {problems[0].benchmark} stands in the prompt {prompt[:60]!r}...; "
-            "name the right benchmark with --benchmark"
-        )
-    return max(inside, key=lambda problem: len(problem.question))
+    return query, list(texts), [len(ids) for ids in tokens] if counted else None, size, score
 
 
 def _lighteval_results(path: Path) -> Path:

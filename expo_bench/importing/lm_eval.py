@@ -1,18 +1,17 @@
-"""What the sample files of another harness hold, and those of lm-evaluation-harness 0.4.
+"""The samples of lm-evaluation-harness 0.4.
 
 Read from the source of lm-eval 0.4.13: evaluator.py, loggers/evaluation_tracker.py.
 """
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.grading.boxed import last_boxed
+from expo_bench.importing.foreign import STAMP, ForeignFile, Texts, benchmark_of, seed_of, task_of
 from expo_bench.problems import fields
 from expo_bench.problems.aime import AIME24, AIME25
 from expo_bench.problems.base import BadRow, Entry
@@ -21,66 +20,9 @@ from expo_bench.problems.identity import with_ids
 from expo_bench.problems.loading import DEFAULT_SPLIT
 from expo_bench.problems.math import MATH, MATH500
 from expo_bench.problems.omni_math import OMNI_MATH, OMNI_MATH_RULE
-from expo_bench.problems.reading import containers
-from expo_bench.rows import Problem
+from expo_bench.problems.reading import containers, values
 
 PUBLISHED = {one.name: one for one in (MATH, MATH500, AIME24, AIME25, OMNI_MATH, OMNI_MATH_RULE, GSM8K)}
-_TASKS = {
-    "math500": r"(hendrycks_|minerva_)?math_?500",
-    "math": r"(hendrycks_|minerva_)math(_\w+)?|math(:\w+|_cot:\w+)",
-    "gsm8k": r"gsm8k(_cot\w*|_leaderboard)?",
-    "aime24": r"aime_?(20)?24",
-    "aime25": r"aime_?(20)?25",
-}
-_STAMP = re.compile(r"(?:samples|details)_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\d)T(?P<time>\d\d-\d\d-\d\d(?:\.\d+)?)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
-    """The completions of one problem in one file."""
-
-    problem: Problem
-    prompt: str
-    """As the policy saw it."""
-    texts: list[str]
-    n_tokens: list[int] | None = None
-    limit: int | None = None
-    """Tokens at which a completion was cut off."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignFile:
-    """What one file holds."""
-
-    path: Path
-    task: str
-    benchmark: str
-    found: list[Texts]
-    sampling: dict[str, Any]
-    model: dict[str, Any]
-    seed: int | None = None
-    versions: dict[str, Any] = field(default_factory=dict)
-
-
-def moment(path: Path) -> str:
-    """Return when the file was written, in the local time of its writer; without such a name, now."""
-    if stamp := _STAMP.fullmatch(path.stem):
-        return f"{stamp['date']}T{stamp['time'].replace('-', ':')}"
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def task_of(path: Path) -> str:
-    """Return the task in a file's name: samples_TASK_DATE, details_TASK|SHOTS_DATE or details_SUITE|TASK|SHOTS_DATE."""
-    stamp = _STAMP.fullmatch(path.stem)
-    words = (stamp["task"] if stamp else path.stem).split("|")
-    return words[1] if len(words) > 2 else words[0]
-
-
-def benchmark_of(task: str, named: str | None) -> str:
-    """Return the benchmark that the user named, or that a task of this name is of."""
-    if named is not None:
-        return named
-    return next((name for name, tasks in _TASKS.items() if re.fullmatch(tasks, task)), re.sub(r"[^\w.-]+", "-", task))
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -104,7 +46,7 @@ def read_lm_eval(path: Path, named: str | None) -> ForeignFile:
     """
     task, results = task_of(path), {}
     benchmark = benchmark_of(task, named)
-    if stamp := _STAMP.fullmatch(path.stem):
+    if stamp := STAMP.fullmatch(path.stem):
         results = read_results(path.with_name(f"results_{stamp['date']}T{stamp['time']}.json"))
     lines = sorted(_lm_eval_lines(path), key=lambda line: line.doc_id)
     if not lines:
@@ -117,7 +59,7 @@ def read_lm_eval(path: Path, named: str | None) -> ForeignFile:
         task=task,
         benchmark=benchmark,
         found=[
-            Texts(problem=problem, prompt=line.prompt, texts=line.texts)
+            Texts(problem=problem, prompt=line.prompt, texts=line.texts, scores=_scores(line))
             for problem, line in zip(problems, lines, strict=True)
         ],
         sampling=_lm_eval_sampling(lines[0].generation),
@@ -139,7 +81,8 @@ class _Line:
     doc: Mapping[str, Any]
     prompt: str
     generation: Mapping[str, Any]
-    texts: list[str]
+    texts: list[str | None]
+    score: bool | None
 
 
 def _lm_eval_lines(path: Path) -> list[_Line]:
@@ -150,7 +93,7 @@ def _lm_eval_lines(path: Path) -> list[_Line]:
     """
     chosen: str | None = None
     found: dict[int, _Line] = {}
-    seen: set[tuple[int, tuple[str, ...]]] = set()
+    seen: set[tuple[int, tuple[str | None, ...]]] = set()
     for place, row in containers.read(path):
         line = _lm_eval_line(row, place)
         chosen = chosen or row.get("filter")
@@ -179,14 +122,27 @@ def _lm_eval_line(row: Mapping[str, Any], place: str) -> _Line:
     if not generated or not all(isinstance(text, str) for text in responses[0]):
         raise UserError(f"{place}: nothing was generated: only tasks of the type generate_until hold samples")
     prompt = prompt if isinstance(prompt, str) else json.dumps(prompt)
-    return _Line(doc_id=row["doc_id"], doc=row["doc"], prompt=prompt, generation=generation, texts=list(responses[0]))
+    metric = (row.get("metrics") or ["exact_match"])[0]
+    return _Line(
+        doc_id=row["doc_id"],
+        doc=row["doc"],
+        prompt=prompt,
+        generation=generation,
+        texts=list(responses[0]),
+        score=values.verdict(row.get(metric)),
+    )
+
+
+def _scores(line: _Line) -> list[bool | None] | None:
+    # of several completions lm-eval tells the mean, or the first one's
+    return [line.score] if len(line.texts) == 1 else None
 
 
 def _entry(doc: Mapping[str, Any], benchmark: str, place: str) -> Entry:
     """Read a document as the benchmark's own rows are read, so that questions, and with them ids, are the same."""
     row = {name.lower(): value for name, value in doc.items()}
     try:
-        if benchmark in PUBLISHED:
+        if benchmark in PUBLISHED and _is_published(benchmark, row):
             # minerva_math writes a normalised answer over the benchmark's
             boxed = last_boxed(fields.optional(row, "solution") or "") if benchmark == "math500" else None
             found = PUBLISHED[benchmark].parse({**row, "answer": boxed} if boxed else row)
@@ -197,6 +153,14 @@ def _entry(doc: Mapping[str, Any], benchmark: str, place: str) -> Entry:
     except BadRow as error:
         raise UserError(f"{place}: {error}; the document has {', '.join(doc)}") from error
     return found
+
+
+def _is_published(benchmark: str, row: Mapping[str, Any]) -> bool:
+    """Tell whether a document has the fields of the benchmark's own rows; tasks may rename them."""
+    try:
+        return bool(PUBLISHED[benchmark].parse(row).question)
+    except BadRow:
+        return "question" not in row or benchmark == "gsm8k"
 
 
 def _own_entry(row: Mapping[str, Any]) -> Entry:
@@ -218,8 +182,3 @@ def _lm_eval_sampling(generation: Mapping[str, Any]) -> dict[str, Any]:
         "max_tokens": generation.get("max_gen_toks"),
         "stop": [until] if isinstance(until, str) else list(until),
     }
-
-
-def seed_of(value: Any) -> int | None:
-    """Return a seed, where a file tells it."""
-    return value if isinstance(value, int) else None

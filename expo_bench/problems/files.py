@@ -18,8 +18,8 @@ from expo_bench.problems.reading.refusals import advice
 
 SKIP = "--skip-bad-rows"
 _SAYS_NOTHING = re.compile(
-    r"(?:(?:train|training|test|testing|dev|val|valid|validation|eval|data|dataset|main|default|problems|samples)"
-    r"(?:[-_.]?\d+(?:[-_]of[-_]\d+)?)?|\d+)",
+    r"(?:(?:output|outputs|results|completions|predictions|generations|train|training|test|testing|dev|val|valid|validation|eval|data|dataset|main|default|problems|samples)"
+    r"(?:[-_.]?(?:rs|seed|run)?\d+(?:[-_]of[-_]\d+)?)?|\d+)",
     re.IGNORECASE,
 )
 Rows = Sequence[tuple[str, Row]]

@@ -329,7 +329,11 @@ def test_older_lighteval_details(tmp_path, data):
 @pytest.mark.parametrize(
     ("task", "row", "words"),
     [
-        ("gsm8k|0", {"inputs": "x", "outputs": "y"}, "has the columns inputs, outputs"),
+        (
+            "gsm8k|0",
+            {"inputs": "x", "outputs": "y"},
+            "its fields: inputs, outputs; say which is which: --map question=PATH",
+        ),
         ("gsm8k|0", new_row("Bob?", ["7"], [[5]]), "no question of gsm8k stands in"),
         ("gsm8k|0", {"example": "x", "predictions": "['7']", "cont_tokens": "[]"}, "list of texts"),
         ("mine|0", new_row("Bob?", ["7"], [[5]]), "mine is no benchmark known"),

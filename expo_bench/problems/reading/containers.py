@@ -148,7 +148,7 @@ def _elements(value: Any) -> Iterator[tuple[int | str, Any]]:
         yield 1, value
     elif columns := _columns(value):
         yield from enumerate((dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)), 1)
-    elif all(isinstance(one, dict) for one in value.values()) and _alike(list(value.values())):
+    elif all(isinstance(one, dict) for one in value.values()) and _alike(value):
         yield from value.items()
     else:
         yield 1, value
@@ -166,10 +166,11 @@ def _columns(value: dict[str, Any]) -> dict[str, list[Any]] | None:
     return None
 
 
-def _alike(rows: list[dict[str, Any]]) -> bool:
-    """Tell whether objects look like the rows of one table: half of the names of the first stand in each."""
-    names = set(rows[0])
-    return bool(names) and all(2 * len(names & set(row)) >= len(names) for row in rows)
+def _alike(entries: dict[str, dict[str, Any]]) -> bool:
+    """Tell whether objects look like the rows of a table: each has half of the first's fields; one alone is numbered."""
+    names = set(next(iter(entries.values())))
+    alike = bool(names) and all(2 * len(names & set(row)) >= len(names) for row in entries.values())
+    return alike and (len(entries) > 1 or next(iter(entries))[-1:].isdigit())
 
 
 def _table(file: IO[bytes], name: str) -> Rows:

@@ -16,6 +16,8 @@ def advice(kind: Kind, row: Row, used: FieldMap | None) -> str:
     line += f"; say which is which: {_to_complete(kind, row, used)}"
     if lists := [f"{name}[*]" for name, value in row.items() if _is_rows(value)]:
         line += f", and if the rows stand in a field, --map 'rows={lists[0]}'"
+    if used is not None and used.has("key"):
+        line += "; its problems stand elsewhere: name the file or benchmark that has them with --join"
     preset = nearest(kind, row)
     if preset is None or (used is not None and used.name == preset.name):
         return line
