@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from expo_bench.settings import ReadingSettings, Settings, Several, load_settings
+from expo_bench.settings import ProblemReading, Settings, Several, load_settings
 
 NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress"}
 """Settings in which two runs may differ and be the same run."""
@@ -85,7 +85,7 @@ class ProblemsConfig(EngineSpec):
     """Decides the order of the choices of multiple-choice benchmarks."""
 
 
-class SamplingConfig(ReadingSettings, ProblemsConfig):
+class SamplingConfig(ProblemReading, ProblemsConfig):
     """What the policy is asked, and how it is sampled."""
 
     group: ClassVar[str] = "Sampling"

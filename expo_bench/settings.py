@@ -54,12 +54,17 @@ class ReadingSettings(Settings):
     """File or benchmark whose rows those of the file find by a key."""
     skip_bad_rows: bool = False
     """Leave out, and count, rows that cannot be read."""
-    merge_repeats: bool = False
-    """Rows that ask the same are one problem."""
 
     def reading(self) -> dict[str, Any]:
         """Return these settings by their names."""
-        return {name: getattr(self, name) for name in ReadingSettings.model_fields}
+        return {name: getattr(self, name) for name in ProblemReading.model_fields if name in type(self).model_fields}
+
+
+class ProblemReading(ReadingSettings):
+    """How files of the user's own problems are read."""
+
+    merge_repeats: bool = False
+    """Rows that ask the same are one problem."""
 
 
 def load_settings(

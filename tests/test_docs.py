@@ -57,6 +57,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (data / f"{name}.jsonl").write_text(json.dumps(content) + "\n")
     shutil.copytree(ROOT / "train", folder / "train")
     (folder / "my.jsonl").write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2", "level": 1}) + "\n")
+    theirs = {"problem": "What is 1 + 1?", "gt": "2", "outputs": [{"response": "\\boxed{2}"}]}
+    (folder / "theirs.jsonl").write_text(json.dumps(theirs) + "\n")
+    (folder / "odd.csv").write_text('prompt,target\n"What is 1 + 1?",2\n')
+    choices = [{"message": {"role": "assistant", "content": "\\boxed{2}"}, "finish_reason": "stop"}]
+    batch = {"custom_id": "q-0", "response": {"body": {"model": "m", "choices": choices}}}
+    (folder / "batch.jsonl").write_text(json.dumps(batch) + "\n")
     (folder / "rows.jsonl").write_text(json.dumps({"answer": "2", "text": "\\boxed{2}"}) + "\n")
     _run("expo-bench eval -m micro -b micro -n 2 --limit 10 --max-tokens 64 -o results/micro", folder)
     for name in ("transformers", "vllm", "server"):

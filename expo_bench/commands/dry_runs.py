@@ -72,6 +72,8 @@ def print_plan(planned: "Plan", probe: float | None, as_json: bool) -> None:
         typer.echo(json.dumps({**plan, "problems": len(planned.problems), **asdict(found)}))
         return
     show(found)
+    for warning in (line for one in planned.loaded for line in one.warnings):
+        typer.echo(warning, err=True)
     typer.echo(to_yaml(planned.config).rstrip())
     typer.echo(f"# engine: {planned.engine}")
     typer.echo(f"# problems: {len(planned.problems)}")

@@ -3,19 +3,23 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from expo_bench.commands.eval import print_metrics
+from expo_bench.commands.options import takes_settings
 from expo_bench.errors import UserError
 
 
+@takes_settings("expo_bench.settings:ReadingSettings")
 def grade(
+    settings: dict[str, Any],
     source: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|-|RUN", help='JSON lines with "answer" and "text", - for standard input, or a run folder.'
+            metavar="FILE|-|RUN",
+            help='Rows with "answer" and "text" or as --map says, - for standard input, or a run folder.',
         ),
     ],
     name: Annotated[str | None, typer.Option("--as", help="For a run folder: name of the new grades file.")] = None,
@@ -30,13 +34,40 @@ def grade(
         raise UserError("--as names the grades of a run folder; the verdicts of a file go to standard output")
     if source != "-" and not Path(source).is_file():
         raise UserError(f"{source} does not exist")
+    if settings:
+        _grade_declared(source, settings)
+        return
     with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
         try:
             for verdict in grade_lines(lines):
-                sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
-                sys.stdout.flush()
+                _print(verdict)
         except UserError as error:
             raise UserError(f"{source}, {error}") from error
+
+
+def _grade_declared(source: str, settings: dict[str, Any]) -> None:
+    """Grade a file of any shape: a verdict a completion, and how far the file's own agree."""
+    from expo_bench.grading.stage import grade_lines
+    from expo_bench.importing.mapped import attempts
+    from expo_bench.problems import Reading
+    from expo_bench.settings import ReadingSettings, load_settings
+
+    if source == "-":
+        raise UserError("a mapping goes with a file: standard input takes rows with answer and text")
+    reading = Reading(**load_settings(ReadingSettings, None, settings).reading())
+    agreed = n = 0
+    for verdict in grade_lines(json.dumps(one) for one in attempts(Path(source), reading)):
+        own = verdict.get("score")
+        n += own is not None
+        agreed += own is not None and own == bool(verdict["correct"])
+        _print(verdict)
+    if n:
+        typer.echo(f"the file's own score agrees on {agreed} of {n}", err=True)
+
+
+def _print(verdict: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def _regrade(path: Path, name: str | None) -> None:

@@ -11,7 +11,7 @@ from expo_bench.commands.options import takes_settings
 EXAMPLE = "expo-bench import samples.jsonl -o results/theirs --map text='outputs[*].response'"
 
 
-@takes_settings("expo_bench.settings:ReadingSettings", without=("merge_repeats",))
+@takes_settings("expo_bench.settings:ReadingSettings")
 def import_(
     settings: dict[str, Any],
     files: Annotated[

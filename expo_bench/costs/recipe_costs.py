@@ -11,7 +11,7 @@ from expo_bench.costs.estimate import checkpoint_bytes, checkpoint_steps, model_
 from expo_bench.costs.probing import AT_ONCE, OWN, Drawn, probe
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Plan, Progress, plan
-from expo_bench.settings import ReadingSettings
+from expo_bench.settings import ProblemReading
 from expo_bench.trainers.callbacks import evaluation_settings
 from expo_bench.trainers.recipe import Evaluation, Recipe
 
@@ -57,7 +57,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     found = recipe.model_dump(
         include={
             "model", "revision", "split", "levels", "subjects", "limit", "shuffle_seed", "data_dir",
-            "dataset_revision", *ReadingSettings.model_fields, "prompt", "max_tokens", "temperature", "seed",
+            "dataset_revision", *ProblemReading.model_fields, "prompt", "max_tokens", "temperature", "seed",
         }
     )  # fmt: skip
     return {

@@ -24,7 +24,7 @@ from expo_bench.grading.judge import GRADER
 from expo_bench.problems import Loaded, Reading, load_all, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import Manifest, Problem
-from expo_bench.settings import ReadingSettings, to_yaml
+from expo_bench.settings import ProblemReading, to_yaml
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
@@ -252,7 +252,7 @@ def _run_name(config: EvalConfig) -> str:
     names = "+".join(Path(name).stem for name in config.benchmarks)
     settings = config.model_dump(mode="json", exclude=NO_IDENTITY)
     # so that runs from before these settings keep their folders
-    settings = {key: value for key, value in settings.items() if key not in ReadingSettings.model_fields or value}
+    settings = {key: value for key, value in settings.items() if key not in ProblemReading.model_fields or value}
     if isinstance(config, CandidatesConfig):
         names = f"candidates--{names}"
     return folder_name(f"{names}--{model}", _digest(settings))

@@ -128,7 +128,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _kind(row: Row, reading: Reading) -> str:
-    if reading.preset is not None or reading.declared() is not None:
+    if reading.is_declared:
         return "mapping"
     if len(_LM_EVAL & set(row)) >= len(_LM_EVAL) - 1:
         return "lm-eval"

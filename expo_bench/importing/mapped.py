@@ -13,7 +13,7 @@ from expo_bench.problems.base import BadRow, Entry, Row
 from expo_bench.problems.files import SKIP
 from expo_bench.problems.identity import with_ids
 from expo_bench.problems.loading import DEFAULT_SPLIT, rows_of
-from expo_bench.problems.reading import values
+from expo_bench.problems.reading import containers, values
 from expo_bench.problems.reading.entries import each, entry, refuse_bad
 from expo_bench.problems.reading.joining import Table, table
 from expo_bench.problems.reading.mapping import FieldMap
@@ -93,6 +93,39 @@ def read_mapped(
         mapping=mapping.described(),
         warnings=warnings,
     )
+
+
+def attempts(path: Path, reading: Reading) -> list[dict[str, Any]]:
+    """Return answer, text, score, finish_reason and place of each completion of a file; as `read_mapped`.
+
+    Raises:
+        UserError: as `read_mapped`; a row without a completion or a gold answer counts as one that cannot be read.
+    """
+    rows = list(containers.read(path))
+    mapping = choose(reading, "samples", rows[0][1], None) if rows else None
+    if mapping is None or not mapping.has("text") or not mapping.has("answer"):
+        raise UserError(f"{path}: {advice('samples', rows[0][1] if rows else {}, mapping)}")
+    joined = table(reading.join, rows_of(reading.join), mapping) if reading.join else None
+
+    def row(place: Place) -> list[dict[str, Any]]:
+        place = joined.join(mapping, place) if joined else place
+        gold = values.gold_answer(mapping.value("answer", place))
+        texts = values.completion_texts(mapping.value("text", place))
+        if not gold or any(text is None for text in texts):
+            raise BadRow("has no completion" if gold else "has no gold answer")
+        scores = _aligned(mapping.value("score", place), len(texts), values.verdict)
+        ended = _aligned(mapping.value("finish", place), len(texts), values.is_cut_off)
+        return [
+            {"answer": gold, "text": text, "score": score, "finish_reason": "length" if cut else "stop"}
+            for text, score, cut in zip(texts, scores, ended, strict=True)
+        ]
+
+    bad: list[tuple[str, str]] = []
+    found = [{"place": place, **one} for place, read in each(rows, mapping, row, bad) for one in read]
+    if not found:
+        raise UserError(f"{bad[0][0]}: {bad[0][1]}; {advice('samples', rows[0][1], mapping)}")
+    refuse_bad(bad, len(rows), reading.skip_bad_rows, SKIP)
+    return found
 
 
 def _read_row(mapping: FieldMap, joined: Table | None, place: Place) -> tuple[str, _Found]:

@@ -9,8 +9,15 @@ from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import Attempt, Judge
-from expo_bench.problems import fields
+from expo_bench.problems import Reading, fields
 from expo_bench.problems.base import BadRow
+from expo_bench.problems.loading import rows_of
+from expo_bench.problems.reading import containers, values
+from expo_bench.problems.reading.joining import table
+from expo_bench.problems.reading.mapping import FieldMap
+from expo_bench.problems.reading.paths import Place
+from expo_bench.problems.reading.presets import choose
+from expo_bench.problems.reading.refusals import advice
 from expo_bench.rows import Problem, Thought
 from expo_bench.thoughts.format import join
 
@@ -19,17 +26,19 @@ _TEXT = ("combined_text", "text", "response", "output", "completion")
 
 
 def read_thoughts(
-    file: Path, *, benchmark: str, problems: Sequence[Problem] = ()
+    file: Path, *, benchmark: str, problems: Sequence[Problem] = (), reading: Reading | None = None
 ) -> tuple[list[Thought], Counter[str]]:
-    """Return the thoughts of a file of JSON lines, or of one JSON array, and how many rows were left out, by reason.
+    """Return the thoughts of a file or folder, whatever holds its rows, and how many rows were left out, by reason.
 
     A row holds a question (or problem, prompt, query, instruction) and either one text with all tags (combined_text,
-    text, response, output, completion) or the two fields thought and solution; answer and level if it likes.
+    text, response, output, completion) or the two fields thought and solution; answer and level if it likes. Where
+    they stand elsewhere, `reading` declares it.
 
     Args:
         file: what was published.
         benchmark: name for problems that are not among `problems`.
         problems: where a question is one of theirs, id, gold answer and level are taken from there.
+        reading: what the user declared of the rows.
 
     Raises:
         UserError: unreadable file or malformed JSON; the line names the place.
@@ -37,7 +46,7 @@ def read_thoughts(
     known = {problem.question.strip(): problem for problem in problems}
     found: dict[str, Thought] = {}
     left_out: Counter[str] = Counter()
-    for place, row in _rows(file):
+    for place, row in _declared(file, reading, left_out) if reading and reading.is_declared else _rows(file):
         try:
             thought = _thought(row, known, benchmark, f"{file.name}:{place}")
         except BadRow as error:
@@ -116,7 +125,38 @@ def _thought(row: Any, known: dict[str, Problem], benchmark: str, origin: str) -
     return distilled(problem, text, origin)
 
 
+def _declared(file: Path, reading: Reading, left_out: Counter[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows with the names that are read here."""
+    rows = list(containers.read(file))
+    if not rows:
+        return
+    mapping = choose(reading, "thoughts", rows[0][1], None) or FieldMap()
+    if not mapping.has("question") or not (mapping.has("text") or mapping.has("thought")):
+        raise UserError(f"{file}: {advice('thoughts', rows[0][1], mapping)}")
+    joined = table(reading.join, rows_of(reading.join), mapping) if reading.join else None
+    for number, (_, row) in enumerate(rows, start=1):
+        for place in mapping.expand(row, number - 1):
+            try:
+                yield from ((number, one) for one in _named(mapping, joined.join(mapping, place) if joined else place))
+            except BadRow as error:
+                left_out[f"unusable row: {error}"] += 1
+
+
+def _named(mapping: FieldMap, place: Place) -> list[dict[str, Any]]:
+    shared = {
+        "question": values.question_text(mapping.value("question", place), "question"),
+        "answer": values.gold_answer(mapping.value("answer", place)),
+        "level": mapping.value("level", place),
+    }
+    if mapping.has("thought"):
+        return [shared | {name: mapping.value(name, place) for name in ("thought", "solution")}]
+    return [{**shared, "text": text} for text in values.completion_texts(mapping.value("text", place))]
+
+
 def _rows(file: Path) -> Iterator[tuple[int, Any]]:
+    if file.is_dir() or (file.is_file() and not _is_json(file)):
+        yield from ((number, row) for number, (_, row) in enumerate(containers.read(file), start=1))
+        return
     try:
         with file.open(encoding="utf-8-sig") as lines:
             if lines.read(256).lstrip().startswith("["):
@@ -131,6 +171,11 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
         raise UserError(f"cannot read {file}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not JSON ({error}); JSON lines or one array of objects is wanted") from error
+
+
+def _is_json(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(256).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[", b"")
 
 
 def _parsed(line: str, place: str) -> Any:

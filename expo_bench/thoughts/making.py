@@ -11,9 +11,9 @@ from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import Judge
-from expo_bench.problems import load
+from expo_bench.problems import Reading, load
 from expo_bench.rows import Problem, Thought
-from expo_bench.settings import Settings
+from expo_bench.settings import ReadingSettings
 from expo_bench.thoughts.cleaning import Cleaning, fault
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.importing import of_solutions, read_thoughts, right_thoughts
@@ -23,7 +23,7 @@ from expo_bench.thoughts.selection import Selection, select
 MICRO, SOLUTIONS = "micro", "solutions"
 
 
-class MakeSettings(Settings):
+class MakeSettings(ReadingSettings):
     """All that decides a set of thoughts that is made of what others wrote."""
 
     source: str
@@ -60,8 +60,9 @@ def make(settings: MakeSettings, path: Path, parent: Path | None = None) -> Thou
     folder = ThoughtFolder(path)
     asked = settings.model_dump(mode="json")
     if folder.is_complete:
-        # sets of earlier versions do not name a revision
-        if {"dataset_revision": None, **folder.manifest()["settings"]} == asked:
+        # sets of earlier versions do not name these
+        later = {"dataset_revision": None, **ReadingSettings().model_dump(mode="json")}
+        if {**later, **folder.manifest()["settings"]} == asked:
             return folder
         raise UserError(f"{path} holds a set that was made with other settings; choose another folder with -o")
     if settings.selection.needs_perplexity:
@@ -100,7 +101,12 @@ def collect(settings: MakeSettings) -> tuple[list[Thought], Counter[str]]:
     else:
         named = Path(settings.source)
         problems = _problems(settings, settings.benchmark) if settings.benchmark else []
-        rows, left_out = read_thoughts(named, benchmark=settings.benchmark or named.stem, problems=problems)
+        rows, left_out = read_thoughts(
+            named,
+            benchmark=settings.benchmark or named.stem,
+            problems=problems,
+            reading=Reading(**settings.reading()),
+        )
     rows, dirty = clean(rows, settings.cleaning)
     with Judge() as judge:
         rows, wrong = right_thoughts(rows, judge)

@@ -7,7 +7,7 @@ from pydantic import Field, SerializeAsAny, SerializerFunctionWrapHandler, model
 
 from expo_bench.errors import did_you_mean
 from expo_bench.problems import BENCHMARKS
-from expo_bench.settings import ReadingSettings, Settings, Several
+from expo_bench.settings import ProblemReading, Settings, Several
 from expo_bench.thoughts.cleaning import Cleaning
 from expo_bench.thoughts.selection import Selection
 from expo_bench.trainers import sections
@@ -95,7 +95,7 @@ class Evaluation(Settings):
     """None: as in training."""
 
 
-class Recipe(ReadingSettings):
+class Recipe(ProblemReading):
     """All that decides a training run. `recipe.yaml` of its folder holds it, resolved."""
 
     method: str

@@ -14,7 +14,7 @@ import yaml
 
 from expo_bench.errors import UserError, install
 from expo_bench.evaluation.planning import Progress
-from expo_bench.settings import ReadingSettings, load_settings
+from expo_bench.settings import ProblemReading, load_settings
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.trainers.checks import checked_problems
@@ -40,7 +40,7 @@ def recipe_yaml(recipe: Recipe) -> str:
         if section not in recipe.model_fields_set and not (section == "expo" and recipe.is_online):
             del values[section]
     # as recipes from before these settings
-    values = {key: value for key, value in values.items() if key not in ReadingSettings.model_fields or value}
+    values = {key: value for key, value in values.items() if key not in ProblemReading.model_fields or value}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 

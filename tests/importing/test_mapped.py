@@ -15,6 +15,7 @@ from expo_bench.commands.cli import app
 from expo_bench.importing.agreement import agreement
 from expo_bench.importing.importing import FILE_GRADER, import_run
 from expo_bench.problems import Reading
+from expo_bench.thoughts.importing import read_thoughts
 
 Q = "A box holds 6 pens. How many pens are in 7 boxes?"
 RIGHT, WRONG = "6*7=42. So \\boxed{42}.", "I guess \\boxed{40}."
@@ -188,3 +189,21 @@ def test_a_refusal_names_fields_preset_and_mapping(tmp_path: Path, row: Any, wor
     with pytest.raises(UserError, match=words) as caught:
         import_run([write(tmp_path / "file.jsonl", [row])], RunFolder(tmp_path / "run"))
     assert "\n" not in str(caught.value)
+
+
+def test_grade_takes_a_mapping(tmp_path: Path) -> None:
+    path = write(tmp_path / "theirs.jsonl", [{"gold": "42", "out": [RIGHT, WRONG], "ok": [True, True]}])
+    words = ["grade", str(path), "--map", "answer=gold", "--map", "text=out", "--map", "score=ok"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert [json.loads(line)["correct"] for line in done.stdout.splitlines()] == [True, False]
+    assert "the file's own score agrees on 1 of 2" in done.stderr
+
+
+def test_thoughts_take_a_mapping(tmp_path: Path) -> None:
+    rows = [{"q": Q, "gold": "42", "out": {"think": "6*7", "say": RIGHT}}, {"q": None, "out": {}}]
+    reading = Reading(map={"question": "q", "answer": "gold", "thought": "out.think", "solution": "out.say"})
+    [thought], left_out = read_thoughts(write(tmp_path / "t.jsonl", rows), benchmark="pens", reading=reading)
+    assert (thought.question, thought.answer, thought.origin) == (Q, "42", "t.jsonl:1")
+    assert "6*7" in thought.text and RIGHT in thought.text
+    assert sum(left_out.values()) == 1

@@ -167,7 +167,7 @@ def _columns(value: dict[str, Any]) -> dict[str, list[Any]] | None:
 
 
 def _alike(entries: dict[str, dict[str, Any]]) -> bool:
-    """Tell whether objects look like the rows of a table: each has half of the first's fields; one alone is numbered."""
+    """Tell whether objects look like rows of a table: each has half of the first's fields; one alone is numbered."""
     names = set(next(iter(entries.values())))
     alike = bool(names) and all(2 * len(names & set(row)) >= len(names) for row in entries.values())
     return alike and (len(entries) > 1 or next(iter(entries))[-1:].isdigit())

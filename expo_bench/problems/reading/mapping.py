@@ -95,6 +95,11 @@ class Reading:
     merge_repeats: bool = False
     """The rows of a benchmark that ask the same are one problem."""
 
+    @property
+    def is_declared(self) -> bool:
+        """Whether anything is said of where the fields stand."""
+        return self.preset is not None or self.mapping is not None or bool(self.map)
+
     def declared(self) -> FieldMap | None:
         """Return what is declared beside a preset; None where nothing is.
 
