@@ -3,6 +3,9 @@
 Each worker is `python -m MODULE`, started afresh, so that nothing of the parent (threads, CUDA, a notebook) comes
 along; `serving` is its side. Frames go there: a length, then a JSON list of [id, function, arguments]. Lines come
 back: [id, value, seconds, died], where `died` says that the process at work did, and with it the rest of its frame.
+
+By hand, since no kept pool (pebble, loky) limits the memory and processor time of one item, or replaces a process that
+it kills by a fork behind an import of a second.
 """
 
 import contextlib

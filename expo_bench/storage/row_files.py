@@ -1,7 +1,8 @@
 """Rows in files of JSON lines: codec, append, atomic write; a torn last line is left out, and cut off on append.
 
 A file that nothing will be added to may be packed (Zstandard, NAME.jsonl.zst beside where NAME.jsonl was). Readers take
-either, the plain one where both are there; whoever adds a row unpacks the file first.
+either, the plain one where both are there; whoever adds a row unpacks the file first. By hand, since no library of JSON
+lines cuts off what a kill left of the last one before it appends.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""How long to wait before an HTTP request is tried again."""
+"""How long to wait before an HTTP request is tried again; by hand, since tenacity's waits know no Retry-After."""
 
 import email.utils
 import random
