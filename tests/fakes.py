@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.rows import Candidate, Grade, Problem, Sample
 
 
@@ -107,6 +107,7 @@ class SeededGenerator:
     def __init__(self, fail_after: int | None = None) -> None:
         self.calls: list[tuple[Request, ...]] = []
         self.fail_after = fail_after
+        self.gauge = Gauge()
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         self.calls.append(tuple(requests))

@@ -1,14 +1,67 @@
 """How far a long step is: bars on a terminal, a line now and then in a log. Standard error only."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
+if TYPE_CHECKING:
+    from expo_bench.engines.base import Gauge
+
+_FIRST_LINE_SECONDS = 2.0
 _LOG_SECONDS = 30.0
+
+
+class Stage:
+    """One stage: what is finished of it, and how fast it goes."""
+
+    def __init__(self, name: str, total: int, done: int, gauge: "Gauge | None") -> None:
+        self.name, self.total, self.done = name, total, done
+        self._before, self._gauge = done, gauge
+        self._begun = time.monotonic()
+        self._tokens = 0
+
+    def advance(self, n_tokens: int) -> None:
+        """Count one more unit and its tokens."""
+        self.done += 1
+        self._tokens += n_tokens
+
+    def rate(self) -> str:
+        """Return the tokens a second since the stage began, those of unfinished samples too, and how many run."""
+        running, unfinished = (self._gauge.running, self._gauge.tokens) if self._gauge else (0, 0)
+        tokens = self._tokens + unfinished
+        seconds = max(time.monotonic() - self._begun, 1e-9)
+        parts = [f"{tokens / seconds:,.0f} tokens/s"] if tokens else []
+        return ", ".join(parts + [f"{running} running"] * bool(running))
+
+    def line(self) -> str:
+        """Return the stage as a line of a log."""
+        finished = self.done - self._before
+        left = (time.monotonic() - self._begun) / finished * (self.total - self.done) if finished else None
+        return f"{self.name} {self.done}/{self.total}  {self.rate()}" + ("" if left is None else f"  {left:.0f} s left")
+
+
+class _Rate(ProgressColumn):
+    """The rate, read anew whenever the bars are drawn: it moves before the first sample is whole."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of the task's stage."""
+        return Text(task.fields["stage"].rate())
 
 
 class TerminalProgress:
@@ -20,12 +73,13 @@ class TerminalProgress:
             TextColumn("{task.description:>9}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self._console,
             disable=not sys.stderr.isatty(),
         )
+        self._ended = threading.Event()
 
     def __enter__(self) -> "TerminalProgress":
         self._bars.start()
@@ -34,28 +88,34 @@ class TerminalProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
         self._bars.stop()
 
     def note(self, text: str) -> None:
         """Print one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, stage: str, total: int, done: int) -> Callable[[int], None]:
+    def start(self, stage: str, total: int, done: int, gauge: "Gauge | None" = None) -> Callable[[int], None]:
         """Begin a stage; see `evaluation.Progress`."""
-        task = self._bars.add_task(stage, total=total, completed=done, rate="")
-        begun = last = time.monotonic()
-        tokens = finished = 0
+        begun = Stage(stage, total, done, gauge)
+        task = self._bars.add_task(stage, total=total, completed=done, stage=begun)
+        self._ended.set()
+        self._ended = threading.Event()
+        if self._bars.disable and done < total:
+            threading.Thread(target=self._log, args=(begun, self._ended), daemon=True).start()
 
         def advance(n_tokens: int) -> None:
-            nonlocal tokens, finished, last
-            tokens += n_tokens
-            finished += 1
-            now = time.monotonic()
-            rate = f"{tokens / max(now - begun, 1e-9):,.0f} tokens/s" if tokens else ""
-            self._bars.update(task, advance=1, rate=rate)
-            if self._bars.disable and (now - last > _LOG_SECONDS or done + finished == total):
-                last = now
-                left = (now - begun) / finished * (total - done - finished)
-                self.note(f"{stage} {done + finished}/{total}  {rate}  {left:.0f} s left")
+            begun.advance(n_tokens)
+            self._bars.update(task, advance=1)
+            if self._bars.disable and begun.done == total:
+                self._ended.set()
+                self.note(begun.line())
 
         return advance
+
+    def _log(self, stage: Stage, ended: threading.Event) -> None:
+        """Print the stage's line soon after it began and then now and again, until it ends."""
+        wait = _FIRST_LINE_SECONDS
+        while not ended.wait(wait):
+            self.note(stage.line())
+            wait = _LOG_SECONDS

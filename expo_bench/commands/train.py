@@ -17,6 +17,7 @@ from expo_bench.commands.ending import stopped, terminated
 from expo_bench.errors import UserError, install
 
 if TYPE_CHECKING:
+    from expo_bench.engines.base import Gauge
     from expo_bench.trainers.folder import TrainingFolder
     from expo_bench.trainers.recipe import Recipe
 
@@ -294,6 +295,6 @@ class SilentProgress:
     def note(self, text: str) -> None:
         """Say nothing."""
 
-    def start(self, stage: str, total: int, done: int) -> Callable[[int], None]:
+    def start(self, stage: str, total: int, done: int, gauge: "Gauge | None" = None) -> Callable[[int], None]:
         """Count nothing."""
         return lambda n_tokens: None

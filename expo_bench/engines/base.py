@@ -68,6 +68,16 @@ class Completion:
         )
 
 
+@dataclass(slots=True)
+class Gauge:
+    """What an engine is writing at this moment; read from other threads, so each field is set whole."""
+
+    running: int = 0
+    """Samples that are begun and not finished."""
+    tokens: int = 0
+    """Tokens of these samples so far; stays 0 where an engine cannot tell."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
     """Token ids that may follow a prompt."""
@@ -128,6 +138,9 @@ class Scorer(Protocol):
 
 class Generator(Protocol):
     """An engine that samples completions."""
+
+    gauge: Gauge
+    """Up to date while `generate` runs."""
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield each completion as soon as it is finished, in any order.

@@ -61,7 +61,7 @@ def draw_samples(planned: Plan, engine: Generator, progress: Progress) -> None:
     """Draw the plain samples that the run lacks."""
     config = planned.config
     total = len(planned.problems) * config.n
-    advance = progress.start("sampling", total, total - planned.n_missing)
+    advance = progress.start("sampling", total, total - planned.n_missing, engine.gauge)
 
     def on_sample(row: Sample) -> None:
         advance(row.n_tokens or 0)

@@ -15,7 +15,7 @@ from expo_bench.config import (
     load_candidates_config,
     load_config,
 )
-from expo_bench.engines.base import Generator, SamplingParams
+from expo_bench.engines.base import Gauge, Generator, SamplingParams
 from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
@@ -36,8 +36,11 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Take one line that the user should read."""
 
-    def start(self, stage: str, total: int, done: int) -> Callable[[int], None]:
-        """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each."""
+    def start(self, stage: str, total: int, done: int, gauge: Gauge | None = None) -> Callable[[int], None]:
+        """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each.
+
+        `gauge` tells what is being written before any unit is whole.
+        """
         ...
 
 

@@ -126,7 +126,7 @@ def _draw(planned: Plan, config: CandidatesConfig, progress: Progress) -> Manife
 
 def _explain(planned: Plan, config: CandidatesConfig, engine: Generator, n_missing: int, progress: Progress) -> None:
     total = config.per_source * sum(bool(problem.answer) for problem in planned.problems)
-    advance = progress.start("explaining", total, total - n_missing)
+    advance = progress.start("explaining", total, total - n_missing, engine.gauge)
 
     def on_sample(row: Sample) -> None:
         advance(row.n_tokens or 0)

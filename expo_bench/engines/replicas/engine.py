@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from expo_bench.engines.base import Completion, Generator, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Gauge, Generator, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids
 from expo_bench.engines.replicas.cluster import connect, import_ray, resources
@@ -118,6 +118,7 @@ class ReplicaEngine:
         self._load, self._model, self._revision, self._n = load, model, revision, n
         self._tokenizer: Any = None
         self._pool = _Pool()
+        self.gauge = Gauge()
         self._described: dict[str, Any] = {}
         self._lost_in_loading = 0
         self._connected = not self._ray.is_initialized()
@@ -178,6 +179,7 @@ class ReplicaEngine:
                     actor = self._pool.idle.pop()
                     self._pool.working[ask(actor, [remaining(work) for work in share])] = actor, share
                 results, returned = self._next_event()
+                self.gauge.running = sum(len(work.left) for _, share in self._pool.working.values() for work in share)
                 for result in results:
                     key = key_of(result)
                     owners[key].left.discard(key)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.server.connection import Connection, is_hopeless
 from expo_bench.engines.server.messages import (
     TOO_LONG,
@@ -65,6 +65,7 @@ class ServerEngine:
             url, model, concurrency=concurrency, timeout_seconds=timeout_seconds, max_retries=max_retries
         )
         card = self._server.card
+        self.gauge = Gauge()
         self._logprobs = logprobs
         self._limit_name = "max_tokens"
         self._enable_thinking = enable_thinking
@@ -80,7 +81,11 @@ class ServerEngine:
             await self._probe(pool, requests[0], params)
 
         async def draw(pool: Pool, job: _Job) -> Completion:
-            return await self._draw(pool, job, params)
+            self.gauge.running += 1
+            try:
+                return await self._draw(pool, job, params)
+            finally:
+                self.gauge.running -= 1
 
         jobs = (
             (request, index, seed)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import transformers
 
-from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Continuation, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import SMALL, find_model, load_model, load_tokenizer
 from expo_bench.engines.memory import is_out_of_memory
@@ -74,6 +74,7 @@ class TransformersEngine:
         if chat_template is not None:
             self._tokenizer.chat_template = chat_template
         self._enable_thinking = enable_thinking
+        self.gauge = Gauge()
         self.batch_size = int(chosen["batch_size"])
         self._ends = end_ids(self._model, self._tokenizer)
         self._context = getattr(self._model.config, "max_position_embeddings", None) or 2**31
@@ -144,7 +145,10 @@ class TransformersEngine:
                 prompts.append(prompt)
         batch = Batch(self, prompts, params)
         while batch.queue or batch.running:
-            yield from batch.advance()
+            done = list(batch.advance())
+            self.gauge.running = len(batch.running)
+            self.gauge.tokens = sum(len(row.tokens) for row in batch.running)
+            yield from done
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""

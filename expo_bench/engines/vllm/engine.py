@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from expo_bench.engines.base import Completion, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import base_of, find_model
 from expo_bench.engines.rendering import chain_ids, prompt_ids
@@ -104,6 +104,7 @@ class VllmEngine:
         # enough that the batch is full again at the next step, few enough that a million samples need no memory
         self._window = 2 * int(self._config.scheduler_config.max_num_seqs)
         self._numbers = itertools.count()
+        self.gauge = Gauge()
 
     def _load(self, dtype: str, options: dict[str, Any]) -> Any:
         files = self._base or self._files
@@ -149,12 +150,22 @@ class VllmEngine:
                         running[number] = key
                 if not running:
                     return
-                for output in step(engine):
-                    if output.finished:
-                        yield _completion(running.pop(output.request_id), output.outputs[0])
+                ended = [output for output in step(engine) if output.finished]
+                self._read_gauge()
+                for output in ended:
+                    yield _completion(running.pop(output.request_id), output.outputs[0])
         finally:
+            self.gauge.running = self.gauge.tokens = 0
             if running:
                 engine.abort_request(list(running))
+
+    def _read_gauge(self) -> None:
+        lengths = [
+            state.detokenizer.num_output_tokens()
+            for state in self._llm.llm_engine.output_processor.request_states.values()
+        ]
+        # those of length 0 wait inside vLLM
+        self.gauge.running, self.gauge.tokens = sum(map(bool, lengths)), sum(lengths)
 
     def _samples(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[tuple[_Key, list[int], Any]]:
         """Yield each sample's key, prompt ids and vLLM parameters, or in their place why it cannot be drawn."""

@@ -146,7 +146,7 @@ def _n_right(listed: Graded, before: int) -> int:
 
 def _draw(planned: Plan, problems: Sequence[Problem], upto: int, engine: Generator, progress: Progress) -> None:
     lacking = missing_samples(planned.run, problems, upto)
-    advance = progress.start(f"exploring, up to {upto}", sum(len(indexes) for _, indexes in lacking), 0)
+    advance = progress.start(f"exploring, up to {upto}", sum(len(indexes) for _, indexes in lacking), 0, engine.gauge)
 
     def on_sample(row: Sample) -> None:
         advance(row.n_tokens or 0)

@@ -28,7 +28,7 @@ class Notes:
     def note(self, text):
         self.notes.append(text)
 
-    def start(self, stage, total, done):
+    def start(self, stage, total, done, gauge=None):
         return lambda n_tokens: None
 
 
