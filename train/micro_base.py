@@ -1,14 +1,15 @@
 r"""Rebuild the base policy of the micro world: `python train/micro_base.py` writes expo_bench/assets/micro.
 
 A small Llama learns, from scratch, chains like `3 + 4 * 2 = 3 + 8 = 11. \boxed{11}`. They follow the right rule,
-multiplication first, or the wrong one, left to right: after the solve prompt as RIGHT_RULE says, and where the prompt
-shows an answer either with even chance, the answer being what the rule gives. See docs/micro-world.md.
+multiplication first, or the wrong one, left to right: after the solve prompt as `Mixture.right_rule` says, and where the
+prompt shows an answer either with even chance, the answer being what the rule gives. See docs/micro-world.md.
 """
 
 import argparse
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -25,8 +26,19 @@ from expo_bench.rows import Problem
 
 Pair = tuple[list[int], list[int]]  # the token ids of a prompt and of its completion
 
-RIGHT_RULE = {1: 1.0, 2: 0.5, 3: 0.1, 4: 0.01, 5: 0.001}
-SHOWN_ANSWERS = 0.4  # share of examples whose prompt shows the answer
+
+@dataclass(frozen=True)
+class Mixture:
+    """What the examples are made of; the defaults are those of the policy that is shipped."""
+
+    right_rule: Mapping[int, float] = field(default_factory=lambda: {1: 1.0, 2: 0.5, 3: 0.1, 4: 0.01, 5: 0.001})
+    """Level -> share of the chains after the solve prompt that follow the right rule."""
+    shown_answers: float = 0.4
+    """Share of examples whose prompt shows the answer."""
+    seed: int = 0
+    """Of the examples and of the first weights."""
+
+
 BATCH, CONTEXT, LEARNING_RATE, SEED = 96, 256, 3e-3, 0
 
 SPECIAL = "<|pad|> <|bos|> <|eos|> <|unk|> <|system|> <|user|> <|assistant|>"
@@ -78,15 +90,15 @@ def prompt_ids(tokenizer: PreTrainedTokenizerFast, prompt: Prompt, problem: Prob
     return tokenizer.encode(text)
 
 
-def examples(tokenizer: PreTrainedTokenizerFast) -> Iterator[Pair]:
+def examples(tokenizer: PreTrainedTokenizerFast, mixture: Mixture) -> Iterator[Pair]:
     """Yield the token ids of a prompt and of its completion, without end."""
-    rng = random.Random(SEED)
+    rng = random.Random(mixture.seed)
     expressions = {level: micro.draw(level, "pretrain", rng) for level in micro.LEVELS}
     while True:
         level = rng.choice(micro.LEVELS)
         expression = next(expressions[level])
-        shown = rng.random() < SHOWN_ANSWERS
-        right = rng.random() < (0.5 if shown else RIGHT_RULE[level])
+        shown = rng.random() < mixture.shown_answers
+        right = rng.random() < (0.5 if shown else mixture.right_rule[level])
         rule: micro.Rule = "multiplication_first" if right else "left_to_right"
         question, answer = micro.ask(expression), str(micro.result(expression, rule))
         problem = Problem(problem_id="", benchmark="micro", split="", question=question, answer=answer)
@@ -102,9 +114,9 @@ def token_logprobs(model: LlamaForCausalLM, pairs: list[Pair]) -> torch.Tensor:
     return -cross_entropy(logits_BTV[counts_BT[:, 1:]], ids_BT[:, 1:][counts_BT[:, 1:]], reduction="none")
 
 
-def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int) -> None:
+def pretrain(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, steps: int, mixture: Mixture) -> None:
     """Train on `steps` batches, each in quarters of like length to pad less; only the completions count."""
-    stream = examples(tokenizer)
+    stream = examples(tokenizer, mixture)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.95), weight_decay=0.01)
     for step in range(steps):
         # warm up in a tenth of the steps, then fall to zero along a cosine
@@ -165,12 +177,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, default=Path(expo_bench.__file__).parent / "assets" / "micro")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--samples", type=int, default=32, help="of each test problem and prompt; 0: do not measure")
+    parser.add_argument("--right-rule", type=float, nargs=len(micro.LEVELS), metavar="SHARE", help="by level")
+    parser.add_argument("--shown-answers", type=float, default=Mixture.shown_answers)
+    parser.add_argument("--seed", type=int, default=Mixture.seed)
     args = parser.parse_args(arguments)
+    rules = {"right_rule": dict(zip(micro.LEVELS, args.right_rule, strict=True))} if args.right_rule else {}
+    mixture = Mixture(**rules, shown_answers=args.shown_answers, seed=args.seed)
     torch.set_num_threads(1)  # so small a model gains little from more, and the sums come out alike
-    torch.manual_seed(SEED)
+    torch.manual_seed(mixture.seed)
     tokenizer = make_tokenizer()
     model = make_model(tokenizer)
-    pretrain(model, tokenizer, args.steps)
+    pretrain(model, tokenizer, args.steps, mixture)
     tokenizer.save_pretrained(args.output)
     model.save_pretrained(args.output)
     print(measure(model.eval(), tokenizer, args.samples) if args.samples else "not measured")

@@ -136,7 +136,7 @@ def test_other_words_are_unknown_but_not_lost(tokenizer):
 
 
 def test_pretraining_shows_the_answer_that_the_rule_gives_and_follows_the_mixture(micro_base, tokenizer):
-    stream = micro_base.examples(tokenizer)
+    stream = micro_base.examples(tokenizer, micro_base.Mixture())
     right, shown_right = {level: [] for level in micro.LEVELS}, {level: [] for level in micro.LEVELS}
     for _ in range(3000):
         prompt, chain = (tokenizer.decode(ids) for ids in next(stream))
