@@ -7,8 +7,9 @@ OLDEST_TORCH ?= torch==2.8.0
 OLDEST_TESTS = tests/engines tests/problems tests/trainers tests/thoughts tests/grading tests/commands tests/evaluation \
 	tests/importing tests/likelihood tests/reports tests/storage tests/test_config.py tests/test_frames.py tests/test_stats.py
 REAL_MODEL = .cache/SmolLM2-135M-Instruct
+CODER_MODEL = .cache/Qwen2.5-Coder-0.5B-Instruct
 
-.PHONY: setup demo docs test test-real test-faults test-oldest check audit bench render-notebooks browser clean
+.PHONY: setup demo docs test test-real test-gpu test-faults test-oldest check audit bench render-notebooks browser clean
 
 setup: $(VENV)/.dev
 
@@ -34,20 +35,27 @@ $(REAL_MODEL)/config.json: $(VENV)/.dev tools/real_model.py
 	$(VENV)/bin/python tools/real_model.py
 	@touch $@
 
+$(CODER_MODEL)/config.json: $(VENV)/.dev tools/real_model.py
+	$(VENV)/bin/python tools/real_model.py $(notdir $(CODER_MODEL))
+	@touch $@
+
 demo: setup  ## The whole loop on the embedded policy: evaluate, score, train, compare, report
 	$(VENV)/bin/expo-bench demo
 
 test: setup  ## The tests: CPU, no network
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not real and not slow and not fault"
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile -m "not real and not slow and not fault and not gpu"
 
 test-real: $(VENV)/.vllm $(REAL_MODEL)/config.json  ## Real model, real engines, real benchmarks (where EXPO_BENCH_DATA names them), and the slow tests
 	$(VENV)/bin/python -m pytest -m "real or slow"
+
+test-gpu: setup  ## Engines, scoring, training steps on CUDA, and a table of speeds; skipped without a GPU
+	$(VENV)/bin/python -m pytest -m gpu -s tests/gpu
 
 test-faults: $(VENV)/.vllm  ## The fault campaign; writes its table into docs/reliability.md
 	EXPO_BENCH_FAULT_TABLE=docs/reliability.md $(VENV)/bin/python -m pytest -m fault
 
 test-oldest: $(OLDEST)/.dev  ## The tests of what leans on other libraries, with their oldest versions that pyproject.toml allows
-	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile -m "not real and not slow and not fault" $(OLDEST_TESTS)
+	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile -m "not real and not slow and not fault and not gpu" $(OLDEST_TESTS)
 
 audit:  ## Known weaknesses of the versions in constraints.txt; asks PyPI's advisories
 	$(PYTHON) -m venv .cache/audit
@@ -64,8 +72,9 @@ docs: setup  ## The documentation site in build/site; a link to nowhere ends it
 	$(VENV)/bin/python tools/docs_site.py
 	cd build && ../$(VENV)/bin/zensical build --strict --config-file mkdocs.yml
 
-bench: $(VENV)/.bench $(REAL_MODEL)/config.json  ## Speed, each as a ratio to a yardstick
+bench: $(VENV)/.bench $(REAL_MODEL)/config.json $(CODER_MODEL)/config.json  ## Speed, each as a ratio to a yardstick
 	$(VENV)/bin/python -m tests.benchmarks
+	EXPO_BENCH_REAL_MODEL=$(abspath $(CODER_MODEL)) $(VENV)/bin/python -m tests.benchmarks generation likelihood vllm
 
 render-notebooks: setup  ## docs/notebooks; the second run finds what the first has made, and shows no progress
 	$(PIP) -e '.[dev,notebooks]'

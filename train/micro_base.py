@@ -1,8 +1,8 @@
 r"""Rebuild the base policy of the micro world: `python train/micro_base.py` writes expo_bench/assets/micro.
 
 A small Llama learns, from scratch, chains like `3 + 4 * 2 = 3 + 8 = 11. \boxed{11}`. They follow the right rule,
-multiplication first, or the wrong one, left to right: after the solve prompt as `Mixture.right_rule` says, and where the
-prompt shows an answer either with even chance, the answer being what the rule gives. See docs/micro-world.md.
+multiplication first, or the wrong one, left to right: after the solve prompt as `Mixture.right_rule` says, and where
+the prompt shows an answer either with even chance, the answer being what the rule gives. See docs/micro-world.md.
 """
 
 import argparse
