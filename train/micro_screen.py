@@ -46,7 +46,7 @@ def main() -> None:
     """Go through the bases, those in the corners of the grid first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--out", type=Path, default=Path("results/micro-screen"))
-    parser.add_argument("--steps", type=int, default=1500, help="of pretraining")
+    parser.add_argument("--steps", type=int, default=800, help="of pretraining")
     given = parser.parse_args()
     grid = sorted(itertools.product(RIGHT_AT_LEVEL_5, SHOWN_ANSWERS), key=lambda one: one[1] == SHOWN_ANSWERS[1])
     for right, shown in grid:
