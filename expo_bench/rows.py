@@ -104,11 +104,16 @@ class Metric:
     """Clustered by problem."""
     ci_low: float | None
     ci_high: float | None
-    """A bootstrap 95% interval over problems."""
+    """A 95% interval for problems like these, new ones from the same source; docs/metrics.md names the method."""
     n_problems: int
     n_samples: int
     counts: dict[str, int]
     """Samples by status; the counts add up to n_samples."""
+    these_low: float | None = None
+    these_high: float | None = None
+    """A 95% interval for these problems alone: what other samples of them would give."""
+    these_reason: str | None = None
+    """Why there is none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +194,7 @@ class LikelihoodMetric:
     """Clustered by problem."""
     ci_low: float | None
     ci_high: float | None
-    """A bootstrap 95% interval over problems."""
+    """A 95% interval for problems like these."""
     n_problems: int
     n_candidates: int
 

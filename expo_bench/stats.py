@@ -1,4 +1,4 @@
-"""Arrays in, numbers out: pass@k and its relatives, majority votes, clustered errors, the bootstrap over problems.
+"""Arrays in, numbers out: pass@k and its relatives, majority votes, clustered errors, resamples of problems.
 
 P counts problems, N samples of a problem, K values of k, M metrics, D bootstrap draws. `n`, shape (P,), is the number
 of samples of each problem and `c`, shape (P,), the number of correct ones. A rate is a share between 0 and 1. NaN
@@ -17,12 +17,10 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-_TAIL = (1 - CONFIDENCE) / 2
 # keeps a threshold such as 0.55 * 20 = 11.000000000000002 from asking for 12
 _ROUNDING = 1e-9
-# elements of a temporary array: votes stay in the cache, matrix products are few and large
+# elements of a temporary array: votes stay in the cache
 _VOTES = 2**18
-_PRODUCT = 2**22
 
 
 def _check(n: Ints, c: Ints, k: int) -> None:
@@ -225,60 +223,3 @@ def resample_counts(problems: int, draws: int, seed: int) -> NDArray[np.uint8]:
     for row in counts:
         row[:] = np.bincount(rng.integers(problems, size=problems), minlength=problems)
     return counts
-
-
-def bootstrap_means(values: Floats, weights: Floats, counts: NDArray[np.uint8]) -> Floats:
-    """Return the weighted mean of each metric in each resample: sum(count w v) / sum(count w).
-
-    Args:
-        values: one value a problem and metric, shape (P, M).
-        weights: non-negative weights, shape (P, M).
-        counts: from `resample_counts`, the columns of these problems, shape (D, P).
-
-    Returns:
-        Means, shape (D, M); NaN where a resample holds no problem of weight above 0.
-    """
-    means = np.empty((len(counts), values.shape[1]))
-    # most metrics share their weights
-    distinct, column = np.unique(weights, axis=1, return_inverse=True)
-    # single precision: its error, about 1e-6 of a mean, is far below the noise of the draws
-    sums = np.concatenate([weights * values, distinct], axis=1).astype(np.float32)
-    step = max(1, _PRODUCT // max(1, len(values)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        for start in range(0, len(counts), step):
-            totals = counts[start : start + step].astype(np.float32) @ sums
-            above, below = totals[:, : values.shape[1]], totals[:, values.shape[1] :]
-            means[start : start + step] = above / below[:, column.ravel()]
-    return means
-
-
-def intervals(values: Floats, weights: Floats, counts: NDArray[np.uint8], bounded: Bools) -> tuple[Floats, Floats]:
-    """Return 95% intervals of the weighted means: percentiles of the bootstrap over problems (Efron 1979).
-
-    Resamples that hold no problem of the subset are left out. Where all P problems have one value v the bootstrap would
-    give an interval of no width, as if more problems could not differ. A rate then gets [v q, v q + 1 - q] with
-    q = 0.025^(1/P): with that confidence a share q of all problems has the value v, and the rest lies between 0 and 1.
-    At v = 0 and v = 1 this is the Clopper-Pearson interval over problems.
-
-    Args:
-        values: one value a problem and metric, shape (P, M).
-        weights: non-negative weights, shape (P, M).
-        counts: from `resample_counts`, the columns of these problems, shape (D, P).
-        bounded: whether the metric is a rate, shape (M,).
-
-    Returns:
-        Lower and upper ends, shape (M,) each; NaN with fewer than two problems, and where all values agree and
-        the metric is no rate.
-    """
-    ends = np.full((2, values.shape[1]), np.nan)
-    means = bootstrap_means(values, weights, counts)
-    for metric, drawn in enumerate(means.T):
-        used = values[weights[:, metric] > 0, metric]
-        if len(used) < 2:
-            continue
-        if np.ptp(used) > 0:
-            ends[:, metric] = np.quantile(drawn[~np.isnan(drawn)], [_TAIL, 1 - _TAIL])
-        elif bounded[metric]:
-            alike = _TAIL ** (1 / len(used))
-            ends[:, metric] = used[0] * alike + np.array([0, 1 - alike])
-    return ends[0], ends[1]

@@ -32,6 +32,7 @@ ROOMS = [
     "prompts",
     "settings",
     "storage",
+    "intervals",
     "stats",
     "errors",
     "rows",
@@ -40,7 +41,7 @@ ROOMS = [
 NEVER = {
     "likelihood": {"reports", "ledger", "problems"},
     "evaluation": {"ledger", "importing"},
-    "reports": {"ledger", "problems", "importing", "config", "stats"},
+    "reports": {"ledger", "problems", "importing", "config", "stats", "intervals"},
     "thoughts": {"ledger", "importing", "config"},
     "ledger": {"problems", "engines", "config", "prompts"},
     "problems": {"engines", "config", "prompts", "storage"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from expo_bench import stats
+from expo_bench import intervals, stats
 from expo_bench.errors import UserError
 from expo_bench.evaluation.problem_table import ProblemTable, ThoughtTable, collect
 from expo_bench.rows import STATUSES, Metric
@@ -16,6 +16,8 @@ from expo_bench.storage.run_folder import RunFolder
 G_PASS_K = 16
 G_PASS_TAUS = (0.5, 0.75, 1.0)
 COVER_TAUS = (0.25, 0.5, 0.75, 1.0)
+SPREAD = ("variance_within", "variance_between", "reliability")
+_NO_ESTIMATE = "no estimate of its sampling noise without bias"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +27,9 @@ class _Column:
     weights: Ints | Floats
     bounded: bool = True
     graded_only: bool = False
+    k: int | None = None
+    """Where the value is pass@k of `right` samples, so that its sampling noise is known; for a share of samples 1."""
+    right: Ints | Floats | None = None
 
 
 def compute(
@@ -64,16 +69,54 @@ def summarise(
     for subset, rows in table.subsets.items():
         estimates = (
             *stats.clustered_mean(values[rows], weights[rows]),
-            *stats.intervals(values[rows], weights[rows], counts.take(rows, axis=1), bounded),
+            *intervals.of_columns(values[rows], weights[rows], bounded, counts.take(rows, axis=1), seed),
         )
         metrics += [
-            _metric(column, subset, grader, table.status[rows[column.weights[rows] > 0]], numbers)
+            _metric(
+                column,
+                subset,
+                grader,
+                table.status[rows[column.weights[rows] > 0]],
+                numbers,
+                _these(column, rows, table.n),
+            )
             for column, *numbers in zip(columns, *estimates, strict=True)
         ]
+        metrics += _spread(table, subset, grader, rows)
     return metrics
 
 
-def _metric(column: _Column, subset: str, grader: str, status: Ints, numbers: list[float]) -> Metric:
+def _these(column: _Column, rows: Ints, n: Ints) -> tuple[float | None, float | None, str | None]:
+    """Return the interval for these problems, or the reason why there is none."""
+    if column.k is None or column.right is None:
+        return None, None, _NO_ESTIMATE
+    if reason := intervals.why_untold(int(n[rows].min()), column.k):
+        return None, None, reason
+    right = np.asarray(column.right[rows]).astype(np.int64)
+    low, high = intervals.these_problems(n[rows], right, [column.k], np.asarray(column.weights[rows], dtype=np.float64))
+    return float(low[0]), float(high[0]), None
+
+
+def _spread(table: ProblemTable, subset: str, grader: str, rows: Ints) -> list[Metric]:
+    """Return the variance of a sample within a problem, that between problems, and the reliability of c / n."""
+    found = intervals.variance_split(table.n[rows], table.correct[rows].sum(axis=1))
+    status = table.status[rows]
+    return [
+        _metric(
+            _Column(name=name, values=table.cut, weights=table.cut), subset, grader, status, [value, *3 * [math.nan]]
+        )
+        for name, value in zip(SPREAD, found, strict=True)
+    ]
+
+
+def _metric(
+    column: _Column,
+    subset: str,
+    grader: str,
+    status: Ints,
+    numbers: list[float],
+    these: tuple[float | None, float | None, str | None] = (None, None, _NO_ESTIMATE),
+) -> Metric:
     value, stderr, low, high = (float(number) if math.isfinite(number) else None for number in numbers)
     totals = status.sum(axis=0)
     if column.graded_only:
@@ -86,6 +129,9 @@ def _metric(column: _Column, subset: str, grader: str, status: Ints, numbers: li
         stderr=stderr,
         ci_low=low,
         ci_high=high,
+        these_low=these[0],
+        these_high=these[1],
+        these_reason=these[2],
         n_problems=len(status),
         n_samples=int(totals.sum()),
         counts={name: int(total) for name, total in zip(STATUSES, totals, strict=True)},
@@ -105,19 +151,19 @@ def _columns(table: ProblemTable, ks: list[int], seed: int) -> list[_Column]:
     n, c, graded = table.n, table.correct.sum(axis=1), table.status[:, STATUSES.index("graded")]
     average = f"avg@{n[0]}" if (n == n[0]).all() else "avg"
     curve = stats.pass_at_k_curve(n, c, ks)
-    problem_rates = [(f"pass@{k}", curve[:, column]) for column, k in enumerate(ks)]
-    problem_rates += [(f"maj@{k}", _majority(table, k, seed)) for k in ks]
+    problem_rates = [(f"maj@{k}", _majority(table, k, seed)) for k in ks]
     problem_rates += _stability(n, c)
     one = np.ones(len(n))
     solved_if_graded = _ratio(c, graded)
     shares = [(name, table.status[:, index]) for index, name in enumerate(STATUSES)] + [("length_limit", table.cut)]
     means = [("tokens", table.tokens, table.counted), ("logprob_per_token", table.logprob, table.scored_tokens)]
     return [
-        _Column(name=average, values=c / n, weights=n),
+        _Column(name=average, values=c / n, weights=n, k=1, right=c),
+        *(_Column(name=f"pass@{k}", values=curve[:, column], weights=one, k=k, right=c) for column, k in enumerate(ks)),
         *(_Column(name=name, values=rates, weights=one) for name, rates in problem_rates),
         _Column(name=f"{average}|graded", values=solved_if_graded, weights=graded, graded_only=True),
         _Column(name="pass@1|graded", values=solved_if_graded, weights=np.minimum(graded, 1), graded_only=True),
-        *(_Column(name=name, values=count / n, weights=n) for name, count in shares),
+        *(_Column(name=name, values=count / n, weights=n, k=1, right=count) for name, count in shares),
         *(_Column(name=name, values=_ratio(of, count), weights=count, bounded=False) for name, of, count in means),
         *(_thought_columns(table.thoughts, n) if table.thoughts else ()),
     ]

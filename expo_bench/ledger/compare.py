@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expo_bench import stats
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER
 from expo_bench.ledger import comparisons
-from expo_bench.ledger.contents import DRAWS, Pair, level_subsets, match, subset_numbers
+from expo_bench.ledger.contents import DRAWS, Pair, level_subsets, match, reach_beyond, subset_numbers
 from expo_bench.ledger.controls import (
     CONTROL_MAY_DIFFER,
     GUESS_MUST_SHARE,
@@ -31,11 +30,18 @@ from expo_bench.ledger.outcomes import Outcomes, read_outcomes
 from expo_bench.ledger.perplexities import lift_by_rank, perplexities
 from expo_bench.ledger.rank_bias import rank_bias
 from expo_bench.ledger.scores import Scores, entropy, read_scores
-from expo_bench.ledger.verdicts import beats_control, verdict
+from expo_bench.ledger.verdicts import CLAIMS, adjust, beats_control, verdict
 from expo_bench.rows import Problem
 from expo_bench.storage.row_files import write_atomically
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+TARGETS = {
+    "low, high": "problems like these: new ones from the same source",
+    "these_low, these_high": "these problems: other samples of the same ones",
+    "p": "one policy, exchanged problem by problem",
+    "p_these": "one rate on each of these problems",
+}
+"""For whom the numbers of a ledger speak."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +93,6 @@ class _Read:
     problems: list[Problem]
     subsets: dict[str, NDArray[np.intp]]
     guessable: NDArray[np.bool_] | None
-    counts: NDArray[np.uint8]
-    """Bootstrap over the problems."""
 
 
 def compare(request: Request) -> Ledger:
@@ -102,16 +106,25 @@ def compare(request: Request) -> Ledger:
     differing = _check_protocols(request, runs)
     read = _read(request, runs)
     about = {names[path]: _about(path, run, read, wanted=request.reads_scores) for path, run in runs.items()}
-    sections, rows = [], []
-    against_base: dict[Path, dict[str, Any]] = {}
-    for one, other, role in _contrasts(request):
-        pair = match(read.runs[one], read.runs[other])
-        section = _section(request, read, (one, other), role, pair)
+    contrasts = list(_contrasts(request))
+    pairs = [match(read.runs[one], read.runs[other]) for one, other, _ in contrasts]
+    sections = [
+        _section(request, read, (one, other), role, pair)
+        for (one, other, role), pair in zip(contrasts, pairs, strict=True)
+    ]
+    adjust(sections)
+    against_base = {
+        other: section
+        for (_, other, role), section in zip(contrasts, sections, strict=True)
+        if role != "trained against control"
+    }
+    rows = []
+    for (one, other, role), pair, section in zip(contrasts, pairs, sections, strict=True):
         over_all = section["subsets"]["all"]
         if role == "trained against control":
-            section["verdict"] = beats_control(over_all, against_base[other], control=names[one], trained=names[other])
+            other_numbers = against_base[other]["subsets"]["all"]
+            section["verdict"] = beats_control(over_all, other_numbers, control=names[one], trained=names[other])
         else:
-            against_base[other] = over_all
             section["verdict"] = verdict(over_all, base=names[one], trained=names[other])
             rest = section["subsets"].get("guessable=no")
             section["verdict_not_guessable"] = rest and verdict(rest, base=names[one], trained=names[other])
@@ -119,12 +132,13 @@ def compare(request: Request) -> Ledger:
         if role == "trained":
             controls = [names[path] for path in request.controls]
             section["matched_entropy"] = match_entropy(names[other], controls, about)
-        sections.append(section)
     content = {
         "schema_version": SCHEMA_VERSION,
         "grader": request.grader,
         "seed": request.seed,
         "bootstrap_draws": DRAWS,
+        "targets": TARGETS,
+        "family": _family(sections),
         "n_problems": len(read.problems),
         "guessable": None if read.guessable is None else int(read.guessable.sum()),
         "protocol_differs_in": differing,
@@ -134,6 +148,14 @@ def compare(request: Request) -> Ledger:
         "notes": [],
     }
     return Ledger(content=content, rows=rows)
+
+
+def _family(sections: Sequence[Mapping[str, Any]]) -> str:
+    against_base = [f"{one['trained']}" for one in sections if one["role"] != "trained against control"]
+    return (
+        f"Verdicts hold at 5% for one family of tests (Holm): {', '.join(CLAIMS)} of {', '.join(against_base)} against "
+        f"{sections[0]['base']}. Levels are another family, and trained models against controls a third."
+    )
 
 
 def _read(request: Request, runs: Mapping[Path, Outcomes]) -> _Read:
@@ -148,7 +170,6 @@ def _read(request: Request, runs: Mapping[Path, Outcomes]) -> _Read:
         problems=problems,
         subsets=level_subsets(problems) | ({} if guessable is None else guess_subsets(guessable)),
         guessable=guessable,
-        counts=stats.resample_counts(len(problems), DRAWS, request.seed),
     )
 
 
@@ -160,10 +181,8 @@ def _section(request: Request, read: _Read, paths: tuple[Path, Path], role: str,
         "base": one.name,
         "trained": other.name,
         "role": role,
-        "subsets": {
-            name: subset_numbers(pair.take(places), read.counts.take(places, axis=1), request.seed)
-            for name, places in read.subsets.items()
-        },
+        "subsets": {name: subset_numbers(pair.take(places), request.seed) for name, places in read.subsets.items()},
+        "beyond": None if role == "trained against control" else reach_beyond(pair),
         "perplexity": perplexities((model, own), (other_model, other_own), request.likelihoods),
         "lift_by_rank": lift_by_rank(model, other_model, request.likelihoods),
         "rank_bias": rank_bias((one, own), (other, other_own), wanted=request.with_rank_bias),

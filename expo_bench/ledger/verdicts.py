@@ -1,25 +1,60 @@
 """The sentence that a ledger's numbers carry."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from expo_bench.ledger.contents import ZERO_SET_SAMPLES
+from expo_bench.ledger.exchange import holm
 
 LEVEL = 0.05
-# two tests can each call a model sharper: half the level for each
-_SHARPER = LEVEL / 2
+CLAIMS = ("new", "lost", "pass_1", "agreement")
+"""What a comparison may claim; their p values are one family together with those of the other comparisons."""
+# a model that solves less than this share of what the base solved broke, however sure it is of its answers
+_BROKEN = 0.5
+
+
+def claims(numbers: dict[str, Any]) -> dict[str, float]:
+    """Return the p value of each claim; the exchange test that decides was chosen by n alone."""
+    null, tests = numbers["null"], numbers["tests"]
+    exchange = null["weighted"] if null["decides"] == "weighted" else null
+    ps = (exchange["p_trained_only"], exchange["p_base_only"], tests["pass_1"]["p"], tests["agreement"]["p"])
+    return dict(zip(CLAIMS, ps, strict=True))
+
+
+def adjust(sections: Sequence[dict[str, Any]]) -> None:
+    """Write `holm`, the p values that hold for a whole family, into every subset of the sections (Holm 1979).
+
+    A family is all claims of all comparisons of one kind: over all problems, or over one kind of subset (levels,
+    guessable or not).
+    """
+    families: dict[tuple[bool, str], dict[tuple[int, str, str], float]] = {}
+    for place, section in enumerate(sections):
+        control = section["role"] == "trained against control"
+        for name, numbers in section["subsets"].items():
+            kind = (control, name.split(",")[-1].partition("=")[0])
+            own = {(place, name, claim): p for claim, p in claims(numbers).items()}
+            families.setdefault(kind, {}).update(own)
+    for family in families.values():
+        for (place, name, claim), p in holm(family).items():
+            sections[place]["subsets"][name].setdefault("holm", {"family": len(family)})[claim] = p
 
 
 def verdict(numbers: dict[str, Any], *, base: str, trained: str) -> dict[str, Any]:
-    """Say which of the two happened, from the numbers over all problems.
+    """Say which of the two happened, from the numbers over all problems, at 5% for the whole family.
 
-    `kind` is "new problems", "new problems, others lost", "sharpening", "sharpening, problems lost", "problems lost",
-    or "no difference shown". docs/sharpening.md says which test decides what.
+    `kind` is "new problems", "new problems, others lost", "sharpening", "sharpening, problems lost", "collapse",
+    "problems lost", "no difference shown", or "nothing concluded" from one sample a problem. docs/sharpening.md says
+    which test decides what.
     """
-    null, tests = numbers["null"], numbers["tests"]
-    new, lost = null["p_trained_only"] <= LEVEL, null["p_base_only"] <= LEVEL
-    sharper = any(tests[name]["p"] <= _SHARPER and tests[name]["difference"] > 0 for name in ("pass_1", "agreement"))
+    if numbers["budget"]["smallest"] < 2:
+        return _nothing(numbers, base, trained)
+    ps, tests = numbers["holm"], numbers["tests"]
+    new, lost = ps["new"] <= LEVEL, ps["lost"] <= LEVEL
+    sharper = any(ps[name] <= LEVEL and tests[name]["difference"] > 0 for name in ("pass_1", "agreement"))
     if new:
         kind = "new problems, others lost" if lost else "new problems"
+    elif _collapsed(numbers, sharper=sharper):
+        kind = "collapse"
     elif sharper:
         kind = "sharpening, problems lost" if lost else "sharpening"
     else:
@@ -27,33 +62,84 @@ def verdict(numbers: dict[str, Any], *, base: str, trained: str) -> dict[str, An
     return {"kind": kind, "sentence": _sentence(numbers, kind, base, trained), "caveats": _caveats(numbers)}
 
 
+def _collapsed(numbers: dict[str, Any], *, sharper: bool) -> bool:
+    """Tell whether pass@1 fell, and samples do not even agree more, or hardly anything is left of it."""
+    test, solved = numbers["tests"]["pass_1"], numbers["pass_at_k"]
+    fell = numbers["holm"]["pass_1"] <= LEVEL and test["difference"] < 0
+    left = solved["trained"]["value"][0] / solved["base"]["value"][0] if fell else 1.0
+    return bool(fell and (not sharper or left < _BROKEN))
+
+
+def _nothing(numbers: dict[str, Any], base: str, trained: str) -> dict[str, Any]:
+    test = numbers["tests"]["pass_1"]
+    before, after = (numbers["pass_at_k"][side]["value"][0] for side in ("base", "trained"))
+    sentence = (
+        f"{trained} against {base}: nothing concluded. One sample of a problem, greedy or not, cannot tell a problem "
+        "that became solvable from one that was solved by luck, nor whether samples agree: draw several of each at a "
+        f"temperature above 0. pass@1 went from {before:.1%} to {after:.1%} "
+        f"({_p(test['p'])} for problems like these)."
+    )
+    return {"kind": "nothing concluded", "sentence": sentence, "caveats": []}
+
+
 def _sentence(numbers: dict[str, Any], kind: str, base: str, trained: str) -> str:
     cells, null, curve = numbers["cells"], numbers["null"], numbers["pass_at_k"]
     unsolved = cells["trained_only"] + cells["neither"]
-    tests, agreement = numbers["tests"], numbers["stability"]["agreement"]
+    ps, agreement = numbers["holm"], numbers["stability"]["agreement"]
     budget = _budget(numbers)
     expected = f"{null['expected']:.1f}"
     first, last = (f"{curve['base']['value'][at]:.1%} to {curve['trained']['value'][at]:.1%}" for at in (0, -1))
     told = {"sharpening": "sharpening, no new problems beyond chance"}.get(kind, kind)
     return (
         f"{trained} against {base}: {told}. It solved {cells['trained_only']} of {unsolved} problems that {base} never "
-        f"solved in {budget} samples (expected by chance: {expected}, {_p(null['p_trained_only'])}) and lost "
-        f"{cells['base_only']} (expected: {expected}, {_p(null['p_base_only'])}); pass@1 went from {first} "
-        f"({_p(tests['pass_1']['p'])}), pass@{curve['k'][-1]} from {last}, and the chance that two samples agree from "
-        f"{agreement['base']['value']:.1%} to {agreement['trained']['value']:.1%} ({_p(tests['agreement']['p'])})."
+        f"solved in {budget} samples (expected by chance: {expected}, {_p(ps['new'])}) and lost "
+        f"{cells['base_only']} (expected: {expected}, {_p(ps['lost'])}); pass@1 went from {first} "
+        f"({_p(ps['pass_1'])}), pass@{curve['k'][-1]} from {last}, and the chance that two samples agree from "
+        f"{agreement['base']['value']:.1%} to {agreement['trained']['value']:.1%} ({_p(ps['agreement'])}). "
+        f"p for the family of {ps['family']} tests (Holm)."
     )
 
 
 def _caveats(numbers: dict[str, Any]) -> list[str]:
+    found = []
     smallest = numbers["budget"]["smallest"]
-    if smallest >= ZERO_SET_SAMPLES:
-        return []
-    missed = (1 - 1 / smallest) ** smallest
-    return [
-        f"{smallest} samples are fewer than {ZERO_SET_SAMPLES}: a problem that the base solves once in {smallest} "
-        f"samples goes unsolved in {missed:.0%} of such draws, so a model that only makes it likelier seems to solve "
-        "a new one"
-    ]
+    if smallest < ZERO_SET_SAMPLES:
+        missed = (1 - 1 / smallest) ** smallest
+        found.append(
+            f"{smallest} samples are fewer than {ZERO_SET_SAMPLES}: a problem that the base solves once in {smallest} "
+            f"samples goes unsolved in {missed:.0%} of such draws, so a model that only makes it likelier seems to "
+            "solve a new one"
+        )
+    if numbers["holm"]["new"] <= LEVEL:
+        found.append(
+            "chance is ruled out, not that the base solves these problems rarely: --confirm draws fresh samples of the "
+            "base on them"
+        )
+    return found
+
+
+def confirmed(verdict: dict[str, Any], found: dict[str, Any], *, base: str) -> dict[str, Any]:
+    """Return the verdict with what fresh samples of the base said of the new problems."""
+    answer, p = found["answer"], found["p"]
+    tried, unsolved, samples = found["problems"], found["unsolved"], found["samples"]
+    counted = f"{base} solved {tried - unsolved} of these {tried} problems in {samples} fresh samples each"
+    rate = f"1 in {1 / found['rate']:.0f}"
+    told = {
+        "new": f"new: {counted}; that it solves each of them at {rate} or more is ruled out ({_p(p)}).",
+        "rare before": f"rare before: {counted}.",
+        "not decided": (
+            f"not decided: {counted} ({_p(p)} for a rate of {rate} or more). {found['more_samples']} more samples "
+            "would decide it if the others stay unsolved."
+        ),
+        "nothing to confirm": "nothing to confirm: it solved no problem that the base did not.",
+    }[answer]
+    caveats = [one for one in verdict["caveats"] if "--confirm" not in one]
+    return {
+        **verdict,
+        "confirmed": answer,
+        "sentence": f"{verdict['sentence']} Confirmation: {told}",
+        "caveats": caveats,
+    }
 
 
 def beats_control(
@@ -71,7 +157,7 @@ def beats_control(
         control: name of the control.
         trained: name of the trained model.
     """
-    cells, null, pass_1 = numbers["cells"], numbers["null"], numbers["tests"]["pass_1"]
+    cells, null, pass_1, ps = numbers["cells"], numbers["null"], numbers["tests"]["pass_1"], numbers["holm"]
     new = _new(numbers) and _new(against_base)
     better = _better(numbers) and _better(against_base)
     told = {
@@ -83,20 +169,19 @@ def beats_control(
     suffices = not _new(numbers) and not _better(numbers)
     sentence = (
         f"{trained} {told}. Against {control}: {cells['trained_only']} problems that it never solved in "
-        f"{_budget(numbers)} samples (expected by chance: {null['expected']:.1f}, {_p(null['p_trained_only'])}), "
-        f"pass@1 {pass_1['difference']:+.1%} ({_p(pass_1['p'])}): {control} "
+        f"{_budget(numbers)} samples (expected by chance: {null['expected']:.1f}, {_p(ps['new'])}), "
+        f"pass@1 {pass_1['difference']:+.1%} ({_p(ps['pass_1'])}): {control} "
         f"{'does' if suffices else 'does not do'} what training did."
     )
     return {"new_problems": new, "better_pass_1": better, "control_suffices": suffices, "sentence": sentence}
 
 
 def _new(numbers: dict[str, Any]) -> bool:
-    return bool(numbers["null"]["p_trained_only"] <= LEVEL)
+    return bool(numbers["holm"]["new"] <= LEVEL)
 
 
 def _better(numbers: dict[str, Any]) -> bool:
-    test = numbers["tests"]["pass_1"]
-    return bool(test["p"] <= LEVEL and test["difference"] > 0)
+    return bool(numbers["holm"]["pass_1"] <= LEVEL and numbers["tests"]["pass_1"]["difference"] > 0)
 
 
 def _budget(numbers: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from expo_bench import stats
+from expo_bench import intervals, stats
 from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Problem, Source
 from expo_bench.stats import Floats
 from expo_bench.storage.run_folder import RunFolder
@@ -135,7 +135,8 @@ def _subset_metrics(
     values = np.stack([column.values[rows] for column in used], axis=1)
     weights = np.stack([column.weights[rows] for column in used], axis=1)
     rates = np.array([column.name in _RATES for column in used])
-    numbers = zip(*stats.clustered_mean(values, weights), *stats.intervals(values, weights, draws, rates), strict=True)
+    ends = intervals.of_columns(values, weights, rates, draws, 0)
+    numbers = zip(*stats.clustered_mean(values, weights), *ends, strict=True)
     return [
         LikelihoodMetric(
             name=column.name,

@@ -92,7 +92,7 @@ def test_page_tells_what_was_run_and_what_came_of_it(run: RunFolder, page: Page)
 
 def test_page_shows_every_metric_by_level(run: RunFolder, page: Page) -> None:
     for found in run.metrics():
-        if found.name not in ("tokens", "logprob_per_token") and found.value is not None:
+        if found.ci_low is not None and found.name not in ("tokens", "logprob_per_token"):
             assert f"{percent(found.value)}{percent(found.ci_low)}–{percent(found.ci_high)}" in page.text
 
 

@@ -1,0 +1,95 @@
+"""pass@k for k above n: what the samples leave possible, whatever the difficulties of the problems are.
+
+The counts c of n samples say something about the law G of success rates, and nothing that no law of the same likelihood
+could deny. The interval at k holds every value of f(G) = sum over p of G(p) (1 - (1-p)^k) that some law with a
+log-likelihood within 1.92 of the highest gives: a profile likelihood interval (Wilks 1938), no family assumed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import betaln, gammaln
+from scipy.stats import binom
+
+from expo_bench.stats import Floats, Ints
+
+FARTHEST = 4
+"""pass@k is told up to so many times n; beyond, the interval is nearly empty of information at any usual size."""
+_DROP = 1.92
+# success rates on which a law may sit: dense near 0 on a logarithmic scale, where pass@k of large k is decided
+_GRID = np.unique(np.concatenate([[0.0, 1.0], np.logspace(-6, -1.3, 90), np.linspace(0.05, 1, 60)]))
+_STEPS = 300
+_SEARCH = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beyond:
+    """pass@k above n, shape (K,) each."""
+
+    k: tuple[int, ...]
+    low: Floats
+    high: Floats
+    forecast: Floats
+    """Of a beta-binomial law: precise, and wrong where difficulties follow no Beta distribution."""
+
+
+def beyond(n: Ints, c: Ints, ks: Sequence[int]) -> Beyond:
+    """Return the interval of pass@k that the counts leave possible, and the forecast of one family.
+
+    Args:
+        n: samples of each problem, shape (P,).
+        c: right ones.
+        ks: above the smallest n and up to `FARTHEST` times it.
+    """
+    pairs, times = np.unique(np.stack([n, c], axis=1), axis=0, return_counts=True)
+    chances = binom.pmf(pairs[:, 1:], pairs[:, :1], _GRID)
+    # rows of far-off rates underflow to 0; every count is possible somewhere on the grid
+    law, best = _tilted(chances, times, np.zeros(len(_GRID)), np.full(len(_GRID), 1 / len(_GRID)), 5 * _STEPS)
+    ends = []
+    for k in ks:
+        reached = -np.expm1(k * np.log1p(-np.minimum(_GRID, 1 - 1e-12)))
+        ends.append((_end(chances, times, 1 - reached, law, best), _end(chances, times, reached, law, best)))
+    return Beyond(
+        k=tuple(ks),
+        low=np.array([1 - low for low, _ in ends]),
+        high=np.array([high for _, high in ends]),
+        forecast=_forecast(n, c, ks),
+    )
+
+
+def _end(chances: Floats, times: Ints, reached: Floats, law: Floats, best: float) -> float:
+    """Return the most that the law can make of sum G f while its likelihood stays near the best: by a multiplier."""
+    low, high = 0.0, 9.0
+    farthest = float(law @ reached)
+    for _ in range(_SEARCH):
+        middle = (low + high) / 2
+        tilted, likelihood = _tilted(chances, times, np.exp(middle) * reached, law, _STEPS)
+        if likelihood >= best - _DROP:
+            low, farthest = middle, max(farthest, float(tilted @ reached))
+        else:
+            high = middle
+    return farthest
+
+
+def _tilted(chances: Floats, times: Ints, bonus: Floats, law: Floats, steps: int) -> tuple[Floats, float]:
+    """Return the law with the greatest log-likelihood + sum of G x bonus, by EM, and its log-likelihood alone."""
+    # EM never leaves a 0
+    law = 0.95 * law + 0.05 / len(law)
+    for _ in range(steps):
+        law = law * (chances.T @ (times / (chances @ law)) + bonus)
+        law /= law.sum()
+    return law, float(times @ np.log(chances @ law))
+
+
+def _forecast(n: Ints, c: Ints, ks: Sequence[int]) -> Floats:
+    """Return pass@k of the Beta law of the greatest likelihood: 1 - B(a, b + k) / B(a, b) (as in arXiv 2510.05197)."""
+
+    def surprise(logs: Floats) -> float:
+        a, b = np.exp(logs)
+        return -float((betaln(c + a, n - c + b) - betaln(a, b)).sum())
+
+    found = minimize(surprise, np.zeros(2), method="L-BFGS-B", bounds=[(-7, 7)] * 2)
+    a, b = np.exp(found.x)
+    return np.array([1 - np.exp(gammaln(b + k) + gammaln(a + b) - gammaln(b) - gammaln(a + b + k)) for k in ks])

@@ -1,0 +1,141 @@
+"""Intervals against closed forms, scipy and simulation; `python -m analysis.coverage` prints the whole tables."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from expo_bench import intervals, stats
+
+
+def rate(values: np.ndarray, draws: int = 20_000) -> tuple[float, float]:
+    column = values[:, np.newaxis]
+    low, high = intervals.rates(column, np.ones(column.shape), draws, 0)
+    return float(low[0]), float(high[0])
+
+
+class TestRates:
+    @pytest.mark.parametrize("solved", [0, 1, 7, 19, 20])
+    def test_ends_of_zeros_and_ones_are_beta_quantiles(self, solved: int) -> None:
+        values = (np.arange(20) < solved).astype(float)
+        low = scipy.stats.beta.ppf(0.025, solved, 20 - solved + 0.5) if solved else 0
+        high = scipy.stats.beta.ppf(0.975, solved + 0.5, 20 - solved) if solved < 20 else 1
+        assert rate(values) == pytest.approx((low, high), abs=0.006)
+
+    def test_no_jump_where_the_last_problem_is_solved(self) -> None:
+        nearly, all_of_them = np.full(14, 1.0), np.full(14, 1.0)
+        nearly[0] = 0.98
+        assert rate(nearly) == pytest.approx(rate(all_of_them), abs=0.01)
+
+    def test_weights_are_samples(self) -> None:
+        rng = np.random.default_rng(1)
+        values, weights = rng.random((40, 1)), rng.integers(1, 9, size=(40, 1)).astype(float)
+        low, high = intervals.rates(values, weights, 4000, 0)
+        again = intervals.rates(values, 10 * weights, 4000, 0)
+        mean, error = stats.clustered_mean(values, weights)
+        assert (low[0], high[0]) == pytest.approx((again[0][0], again[1][0]), abs=1e-5)
+        assert high[0] - low[0] == pytest.approx(2 * 1.96 * error[0], rel=0.15)
+        assert low[0] < mean[0] < high[0]
+
+    # rows of the table in docs/metrics.md
+    @pytest.mark.parametrize(("problems", "a", "b"), [(15, 0.5, 0.7), (40, 0.5, 0.7), (15, 0.3, 2), (100, 0.3, 2)])
+    def test_covers_the_truth(self, problems: int, a: float, b: float) -> None:
+        rng = np.random.default_rng(5)
+        rates = rng.binomial(8, rng.beta(a, b, size=(problems, 600))) / 8
+        low, high = intervals.rates(rates, np.ones(rates.shape), 1000, 0)
+        assert 0.92 <= np.mean((low <= a / (a + b)) & (high >= a / (a + b))) <= 0.985
+
+    def test_one_problem_has_no_interval(self) -> None:
+        assert np.isnan(rate(np.array([0.5]))).all()
+
+
+class TestMeans:
+    def test_symmetric_values_are_students(self) -> None:
+        values = np.random.default_rng(2).normal(size=(200, 1))
+        low, high = intervals.means(values, np.ones(values.shape), stats.resample_counts(200, 4000, 0))
+        theirs = scipy.stats.t.interval(0.95, 199, values.mean(), scipy.stats.sem(values)[0])
+        assert (low[0], high[0]) == pytest.approx(theirs, abs=0.02)
+
+    def test_skewed_values_reach_further_on_the_long_side(self) -> None:
+        values = np.random.default_rng(3).lognormal(0, 1.5, size=(40, 1))
+        low, high = intervals.means(values, np.ones(values.shape), stats.resample_counts(40, 4000, 0))
+        assert high[0] - values.mean() > 1.3 * (values.mean() - low[0])
+
+    def test_nothing_to_tell(self) -> None:
+        values = np.array([[1.0, 2.0], [1.0, 5.0]])
+        low, high = intervals.means(values, np.array([[1.0, 1.0], [1.0, 0.0]]), stats.resample_counts(2, 50, 0))
+        assert np.isnan([low, high]).all()
+
+
+class TestDifferences:
+    def test_by_hand(self) -> None:
+        # N = 4, m = 0.6 / 4, s^2 = (0.01 + 0.04 + 0.09 + 0.09) / 4 - m^2, two degrees of freedom
+        low, high = intervals.differences(np.array([[0.1], [0.2], [0.3]]))
+        reach = 4.302653 * math.sqrt((0.23 / 4 - 0.15**2) / 4)
+        assert (low[0], high[0]) == pytest.approx((0.15 - reach, 0.15 + reach), abs=1e-6)
+
+    def test_equal_differences_have_an_interval(self) -> None:
+        low, high = intervals.differences(np.zeros((30, 1)))
+        assert (low[0], high[0]) == pytest.approx((-0.1157, 0.1157), abs=1e-4)
+
+
+class TestCrossed:
+    def test_one_seed_is_the_difference_over_problems(self) -> None:
+        values = np.random.default_rng(0).normal(0, 0.2, size=(1, 30))
+        low, high = intervals.differences(values.T)
+        assert intervals.crossed(values) == (low[0], high[0])
+
+    @pytest.mark.parametrize("seeds", [2, 3, 10])
+    def test_covers_the_truth(self, seeds: int) -> None:
+        rng = np.random.default_rng(seeds)
+        held = []
+        for _ in range(400):
+            values = rng.normal(0, 0.06, (1, 60)) + rng.normal(0, 0.01, (seeds, 1)) + rng.normal(0, 0.04, (seeds, 60))
+            low, high = intervals.crossed(values)
+            held.append(low <= 0 <= high)
+        assert 0.92 <= np.mean(held) <= 0.99
+
+
+class TestTheseProblems:
+    def test_variance_by_hand_and_without_bias(self) -> None:
+        n, c = np.array([4]), np.array([1])
+        assert intervals.sampling_variance(n, c, 1)[0] == pytest.approx(1 * 3 / (16 * 3))
+        rng = np.random.default_rng(4)
+        for k in (1, 3, 8):
+            right = rng.binomial(16, 0.1, size=40_000)
+            n = np.full(right.shape, 16)
+            found = intervals.sampling_variance(n, right, k).mean()
+            assert found == pytest.approx(stats.pass_at_k(n, right, k).var(), rel=0.03)
+
+    @pytest.mark.parametrize(("n", "k"), [(1, 1), (16, 1), (64, 4)])
+    def test_covers_the_rate_of_the_same_problems(self, n: int, k: int) -> None:
+        rng = np.random.default_rng(6)
+        p = rng.beta(0.5, 1.0, size=60)
+        truth = (1 - (1 - p) ** k).mean()
+        ends = [intervals.these_problems(np.full(60, n), rng.binomial(n, p), [k]) for _ in range(400)]
+        assert np.mean([low[0] <= truth <= high[0] for low, high in ends]) >= 0.92
+
+    def test_k_near_n_is_not_told(self) -> None:
+        low, high = intervals.these_problems(np.array([16, 32]), np.array([3, 4]), [1, 2])
+        assert np.isnan([low[1], high[1]]).all()
+        assert intervals.why_untold(16, 2) == "k is above n/16"
+        assert intervals.why_untold(16, 1) is None
+
+    def test_wilson_and_newcombe_against_others(self) -> None:
+        theirs = scipy.stats.binomtest(7, 20).proportion_ci(0.95, method="wilson")
+        assert intervals.wilson(7 / 20, 20) == pytest.approx((theirs.low, theirs.high))
+        # Newcombe 1998, Table II: 56/70 against 48/80, method 10: 0.0524 to 0.3339
+        one, other = ([np.array([x]) for x in (s / n, *intervals.wilson(s / n, n))] for s, n in ((48, 80), (56, 70)))
+        low, high = intervals.newcombe(tuple(one), tuple(other))
+        assert (low[0], high[0]) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+    def test_split_of_the_variance(self) -> None:
+        rng = np.random.default_rng(7)
+        p = rng.beta(0.5, 1.0, size=200_000)
+        n = np.full(p.shape, 4)
+        within, between, reliability = intervals.variance_split(n, rng.binomial(4, p))
+        assert within == pytest.approx((p * (1 - p)).mean(), abs=0.002)
+        assert between == pytest.approx(p.var(), abs=0.002)
+        assert reliability == pytest.approx(p.var() / (p.var() + (p * (1 - p)).mean() / 4), abs=0.005)
+        assert np.isnan(intervals.variance_split(np.ones(3, int), np.ones(3, int))).all()
