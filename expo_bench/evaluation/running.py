@@ -1,11 +1,8 @@
 """The estimate of a run that is still drawn."""
 
-from functools import lru_cache
-
 import numpy as np
-from numpy.typing import NDArray
 
-from expo_bench import stats
+from expo_bench import intervals, stats
 from expo_bench.stats import Ints
 
 _DRAWS = 1000
@@ -22,10 +19,5 @@ def running_rate(n: Ints, c: Ints) -> tuple[float, float, float]:
     """
     rates, weights = (c / n)[:, np.newaxis], np.ones((len(n), 1))
     value, _ = stats.clustered_mean(rates, weights)
-    low, high = stats.intervals(rates, weights, _counts(len(n)), np.array([True]))
+    low, high = intervals.rates(rates, weights, _DRAWS, seed=0)
     return float(value[0]), float(low[0]), float(high[0])
-
-
-@lru_cache(maxsize=16)
-def _counts(problems: int) -> NDArray[np.uint8]:
-    return stats.resample_counts(problems, _DRAWS, seed=0)
