@@ -9,13 +9,13 @@ from expo_bench.errors import UserError
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or one training.")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="HTML file. [default: report.html of a single run]")
     ] = None,
     grader: Annotated[str | None, typer.Option(help="Whose grades.")] = None,
 ) -> None:
-    """Write one self-contained HTML report over one or several runs, or on a set of thoughts."""
+    """Write one self-contained HTML report over one or several runs, on a training, or on a set of thoughts."""
     from expo_bench.grading.judge import GRADER
     from expo_bench.reports import reporting
     from expo_bench.storage.run_folder import RunFolder
@@ -27,6 +27,11 @@ def report(
         from expo_bench.reports.thoughts_page import thoughts_page
 
         typer.echo(str(thoughts_page(ThoughtFolder(runs[0]))))
+        return
+    if len(runs) == 1 and (runs[0] / "recipe.yaml").is_file():
+        from expo_bench.reports.training_page import training_page
+
+        typer.echo(str(training_page(runs[0], out or runs[0] / "report.html")))
         return
     typer.echo(
         str(

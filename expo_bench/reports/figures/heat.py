@@ -119,6 +119,16 @@ def _choose(scored: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
     return [found[source] for source in SOURCE_WORDS if source in found]
 
 
+def chain_tokens(view: ChainsView, one: ScoredCandidate) -> HeatChain:
+    """Return one candidate with its tokens under the main policy.
+
+    Raises:
+        UserError: the token arrays or the tokenizer are not at hand.
+    """
+    [chain] = _chains(view, [one])
+    return chain
+
+
 def _chains(view: ChainsView, chosen: Sequence[ScoredCandidate]) -> list[HeatChain]:
     from expo_bench.storage.token_arrays import read_parts
 

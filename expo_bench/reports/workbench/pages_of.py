@@ -7,11 +7,15 @@ from urllib.parse import quote
 
 from expo_bench.reports.pages import render
 from expo_bench.reports.workbench.entries import Entry
-from expo_bench.reports.workbench.index_page import index_context
+from expo_bench.reports.workbench.index_page import compare_link, index_context
+from expo_bench.reports.workbench.ledger_view import ledger_context
+from expo_bench.reports.workbench.matrix import beside_link, matrix_context
+from expo_bench.reports.workbench.plane import chain_context, plane_context
 from expo_bench.reports.workbench.prompts_sent import prompt_context
-from expo_bench.reports.workbench.run_page import RunPages, crumbs_of
+from expo_bench.reports.workbench.run_page import RunPages, crumbs_of, tabs
 from expo_bench.reports.workbench.sample_pages import find_problem, problem_context, problem_link, samples_context
 from expo_bench.reports.workbench.shelf import Shelf
+from expo_bench.reports.workbench.training_pages import rollouts_context, study_context, training_context
 from expo_bench.reports.workbench.verdicts import Provisional
 from expo_bench.storage.run_folder import RunFolder
 
@@ -54,11 +58,13 @@ class Pages:
     def _context(self, address: str, query: Query) -> tuple[str, dict[str, Any]] | None:
         if address == "index.html":
             return "workbench_index.html.j2", index_context(self.shelf.entries(), self.shelf.root.resolve().name)
+        if address in ("compare.html", "beside.html"):
+            return self._of_several(address, query)
         place, _, name = address.rpartition("/")
         if entry := self.shelf.entry(place):
             return self._of_entry(entry, name, {key: values[0] for key, values in query.items()})
         above, _, kind = place.rpartition("/")
-        entry = self.shelf.entry(above, "run")
+        entry = self.shelf.entry(above, "run", "training")
         if entry and name.endswith(".html"):
             return self._inside(entry, kind, name.removesuffix(".html"))
         return None
@@ -68,9 +74,57 @@ class Pages:
             return "workbench_run.html.j2", self._runs.context(entry)
         if name == "samples.html" and entry.kind == "run":
             return "workbench_samples.html.j2", samples_context(self.shelf, entry, query)
+        if name == "problems.html" and entry.kind == "run":
+            crumbs, views = crumbs_of(self.shelf, entry, "Problems"), tabs(entry)
+            own = f"{entry.address}/problems.html"
+            context = matrix_context(
+                self.shelf, [entry], query, lambda problem: problem_link(entry, problem), own, crumbs, views
+            )
+            return "workbench_matrix.html.j2", context
+        if name == "plane.html" and entry.kind == "run":
+            return "workbench_plane.html.j2", plane_context(self.shelf, entry, query)
+        if name == "index.html" and entry.kind == "training":
+            return "workbench_training.html.j2", training_context(self.shelf, entry)
+        if name == "index.html" and entry.kind == "study":
+            return "workbench_study.html.j2", study_context(self.shelf, entry)
+        if name == "index.html" and entry.kind == "ledger":
+            return "workbench_ledger.html.j2", ledger_context(self.shelf, entry, crumbs_of(self.shelf, entry))
         return None
 
+    def _of_several(self, address: str, query: Query) -> tuple[str, dict[str, Any]] | None:
+        """Return the runs that the query names as a matrix, or one problem of them side by side."""
+        found = [self.shelf.entry(one, "run") for one in dict.fromkeys(query.get("run", []))]
+        runs = [one for one in found if one is not None and one.manifest is not None]
+        if not runs:
+            return "workbench_message.html.j2", {
+                "title": "Nothing to compare", "lead": "Choose runs on the first page.", "crumbs": [], "tabs": [],
+                "tab": "", "live": 0,
+            }  # fmt: skip
+        addresses = [one.address for one in runs]
+        own = compare_link(addresses)
+        if address == "compare.html":
+            first = {name: values[0] for name, values in query.items()}
+            crumbs = [("Problem by problem", "")]
+            context = matrix_context(self.shelf, runs, first, beside_link(addresses), own, crumbs, [])
+            return "workbench_matrix.html.j2", context
+        return self._beside(runs, (query.get("problem") or [""])[0], [("Problem by problem", own)])
+
+    def _beside(
+        self, runs: Sequence[Entry], name: str, crumbs: list[tuple[str, str]]
+    ) -> tuple[str, dict[str, Any]] | None:
+        problem = next(filter(None, (find_problem(self.shelf.index(run), name) for run in runs)), None)
+        if problem is None:
+            return None
+        crumbs = [*crumbs, (problem.problem_id, "")]
+        return "workbench_problem.html.j2", problem_context(self.shelf, runs, problem, crumbs)
+
     def _inside(self, entry: Entry, kind: str, name: str) -> tuple[str, dict[str, Any]] | None:
+        if kind == "rollouts" and entry.kind == "training" and name.isdigit():
+            context = rollouts_context(self.shelf, entry, int(name))
+            return ("workbench_rollouts.html.j2", context) if context else None
+        if kind == "chains" and entry.kind == "run":
+            chain = chain_context(self.shelf, entry, name)
+            return ("workbench_chain.html.j2", chain) if chain else None
         if kind not in ("problems", "prompts") or not RunFolder(entry.path).problems_path.is_file():
             return None
         problem = find_problem(self.shelf.index(entry), name)

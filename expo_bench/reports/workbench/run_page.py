@@ -145,6 +145,9 @@ def tabs(entry: Entry) -> list[tuple[str, str]]:
     found = [("Overview", f"{entry.address}/index.html")]
     if run.problems_path.is_file():
         found.append(("Samples", f"{entry.address}/samples.html"))
+        found.append(("Problems", f"{entry.address}/problems.html"))
+    if run.likelihood_metrics_path.is_file() and run.candidates_path.is_file():
+        found.append(("Likelihood", f"{entry.address}/plane.html"))
     if run.report_path.is_file():
         found.append(("Report", f"{entry.address}/report.html"))
     return found

@@ -10,8 +10,10 @@ from typing import Any
 from expo_bench.errors import UserError
 from expo_bench.reports.workbench.entries import Entry, find
 from expo_bench.storage.ledger_folder import LedgerFolder
+from expo_bench.storage.row_index import RowIndex
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.storage.sample_index import Ints, SampleIndex
+from expo_bench.storage.training_rows import rollout_index
 
 Estimate = Callable[[Ints, Ints], tuple[float, float, float]]
 """Samples and right ones of each problem, shape (P,) -> mean rate and its 95% interval."""
@@ -29,6 +31,7 @@ class Shelf:
         self._lock = threading.RLock()
         self._entries: tuple[float, list[Entry]] = (-_ENTRIES_SECONDS, [])
         self._indexes: OrderedDict[Path, SampleIndex] = OrderedDict()
+        self._rollouts: OrderedDict[Path, RowIndex] = OrderedDict()
         self._seen: dict[Path, deque[tuple[float, int]]] = {}
 
     def entries(self) -> list[Entry]:
@@ -67,6 +70,16 @@ class Shelf:
         found.refresh(seconds)
         return found
 
+    def rollouts(self, entry: Entry, seconds: float) -> RowIndex:
+        """Return the index of a training's rollouts, read on for about this time."""
+        with self._lock:
+            found = self._rollouts.setdefault(entry.path, rollout_index(entry.path))
+            self._rollouts.move_to_end(entry.path)
+            while len(self._rollouts) > 1 and sum(map(len, self._rollouts.values())) > _MOST_ROWS:
+                self._rollouts.popitem(last=False)
+        found.refresh(seconds)
+        return found
+
     def rate(self, entry: Entry, count: int) -> float | None:
         """Return samples a second over the last minute in which somebody looked; None before the second look."""
         now = time.monotonic()
@@ -91,6 +104,11 @@ class Shelf:
             for name, run in content["runs"].items():
                 if _same(own, Path(str(run.get("path", "")))):
                     yield one, content, name
+
+    def run_at(self, told: Path) -> Entry | None:
+        """Return the run that a ledger names by this path; None where it is not in the folder."""
+        runs = (one for one in self.entries() if one.kind == "run")
+        return next((one for one in runs if _same(one.path.resolve(), told)), None)
 
     def cells(self, entry: Entry) -> Mapping[str, Mapping[str, Any]]:
         """Return the row of each problem in the first ledger that the run is part of."""

@@ -1,0 +1,156 @@
+"""The two-property plane: a mark a chain, how likely it is against how much it lifts the answer; each leads to it."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+from urllib.parse import quote
+
+from expo_bench.errors import UserError
+from expo_bench.reports.figures.heat import chain_tokens, step_labels
+from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, ScoredCandidate, number, read_chains
+from expo_bench.reports.pages import trusted
+from expo_bench.reports.text import excerpt, short
+from expo_bench.reports.workbench.entries import Entry
+from expo_bench.reports.workbench.run_page import crumbs_of, tabs
+from expo_bench.reports.workbench.shelf import Shelf
+from expo_bench.rows import SOURCES
+from expo_bench.storage.run_folder import RunFolder, file_name
+
+MOST_MARKS = 1500
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 480, 56, 30
+_SHAPES = (
+    "M-5,0a5,5 0 1 0 10,0a5,5 0 1 0 -10,0z", "M-5,-5h10v10h-10z", "M0,-6L6,5H-6z", "M0,-6L6,0L0,6L-6,0z",
+    "M0,6L6,-5H-6z", "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z",
+)  # fmt: skip
+
+
+def plane_context(shelf: Shelf, entry: Entry, query: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the template of the plane shows.
+
+    Raises:
+        UserError: the run has no scored candidates.
+    """
+    [view] = read_chains([RunFolder(entry.path)])
+    source, level = query.get("source", ""), query.get("level", "")
+    kept = [one for one in view.scored if _chosen(one, source, level)]
+    shown = kept[:MOST_MARKS]
+    levels = sorted({one.problem.level for one in view.scored if one.problem.level is not None})
+    told = f"{len(kept):,} of {len(view.scored):,} chains under {short(view.main, 80)}"
+    told += f"; the first {MOST_MARKS:,} are drawn." if len(kept) > MOST_MARKS else "."
+    return {
+        "title": f"{entry.name}: likely, and a signal",
+        "crumbs": crumbs_of(shelf, entry, "Likelihood"),
+        "tabs": tabs(entry),
+        "tab": "Likelihood",
+        "live": 0,
+        "own": f"{entry.address}/plane.html",
+        "sources": [("", "all"), *((one, SOURCE_WORDS[one]) for one in view.sources)],
+        "source": source,
+        "levels": [("", "all"), *((str(one), str(one)) for one in levels)],
+        "level": level,
+        "told": told,
+        "plane": trusted(_plane(shown, "../" * (entry.address.count("/") + 1) + entry.address)),
+        "keys": [(SOURCE_WORDS[one], trusted(_key(SOURCES.index(one)))) for one in view.sources],
+        "rows": [_row(entry, one) for one in shown],
+    }
+
+
+def _chosen(one: ScoredCandidate, source: str, level: str) -> bool:
+    return source in ("", one.candidate.source) and level in ("", str(one.problem.level))
+
+
+def chain_name(one: ScoredCandidate) -> str:
+    """Return the name of a chain's page."""
+    return file_name(f"{one.problem.problem_id}--{one.candidate.candidate_id}")
+
+
+def _row(entry: Entry, one: ScoredCandidate) -> dict[str, Any]:
+    row = one.likelihood
+    return {
+        "link": f"{entry.address}/chains/{quote(chain_name(one), safe='')}.html",
+        "name": short(f"{one.problem.problem_id}, {one.candidate.candidate_id}", 90),
+        "source": SOURCE_WORDS[one.candidate.source],
+        "level": "" if one.problem.level is None else one.problem.level,
+        "x": row.mean_logprob,
+        "y": one.lift,
+        "likely": number(row.mean_logprob),
+        "lift": number(one.lift),
+        "tokens": f"{row.n_tokens:,}",
+    }
+
+
+def _plane(shown: Sequence[ScoredCandidate], root: str) -> str:
+    xs, ys = [one.likelihood.mean_logprob for one in shown] or [0.0], [one.lift for one in shown] or [0.0]
+    left, right, low, high = min(*xs, 0.0), max(*xs, 0.0), min(*ys, 0.0), max(*ys, 0.0)
+    across, down = (right - left or 1.0) * 1.04, (high - low or 1.0) * 1.08
+
+    def x_of(value: float) -> float:
+        return round(_LEFT + (value - left) / across * (_WIDTH - _LEFT - 12), 1)
+
+    def y_of(value: float) -> float:
+        return round(14 + (high - value) / down * (_HEIGHT - 14 - _BOTTOM), 1)
+
+    parts = [f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y_of(0)}" y2="{y_of(0)}" stroke="var(--muted)"/>']
+    for value in (low, (low + high) / 2, high):
+        parts.append(f'<text x="{_LEFT - 8}" y="{y_of(value) + 4}" text-anchor="end">{number(value)}</text>')
+    for value in (left, (left + right) / 2, right):
+        parts.append(f'<text x="{x_of(value)}" y="{_HEIGHT - 6}" text-anchor="middle">{number(value)}</text>')
+    for one in shown:
+        series = SOURCES.index(one.candidate.source)
+        likely, lift = number(one.likelihood.mean_logprob), number(one.lift)
+        words = f"{SOURCE_WORDS[one.candidate.source]}: log p {likely}, lift {lift}"
+        link = f"{root}/chains/{quote(chain_name(one), safe='')}.html"
+        place = f"translate({x_of(one.likelihood.mean_logprob)} {y_of(one.lift)})"
+        parts.append(
+            # the table below has the same links, for the keyboard
+            f'<a href="{escape(link)}" tabindex="-1" aria-hidden="true"><path d="{_SHAPES[series]}" '
+            f'transform="{place}" fill="var(--series-{series})" fill-opacity="0.7">'
+            f"<title>{escape(words)}</title></path></a>"
+        )
+    title = "Answer lift, up, against log p a token, across"
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" aria-label="{title}">{"".join(parts)}</svg>'
+
+
+def _key(series: int) -> str:
+    shape = f'<path d="{_SHAPES[series]}" transform="translate(8 8)" fill="var(--series-{series})"/>'
+    return f'<svg viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">{shape}</svg>'
+
+
+def chain_context(shelf: Shelf, entry: Entry, name: str) -> dict[str, Any] | None:
+    """Return what the template of one chain shows, token by token where that is known; None where there is none."""
+    run = RunFolder(entry.path)
+    if not run.likelihood_metrics_path.is_file():
+        return None
+    [view] = read_chains([run])
+    one = next((one for one in view.scored if chain_name(one) == name), None)
+    if one is None:
+        return None
+    crumbs = [*crumbs_of(shelf, entry, "Likelihood"), (short(one.candidate.candidate_id, 60), "")]
+    crumbs[-2] = ("Likelihood", f"{entry.address}/plane.html")
+    chain, missing = _tokens(view, one)
+    where = [one.problem.problem_id, None if one.problem.level is None else f"level {one.problem.level}"]
+    row = one.likelihood
+    about = f"{row.n_tokens:,} tokens · log p a token {number(row.mean_logprob)} · answer lift {number(one.lift)}"
+    return {
+        "title": f"{short(one.problem.problem_id, 60)}, {short(one.candidate.candidate_id, 60)}",
+        "crumbs": crumbs,
+        "tabs": [],
+        "tab": "",
+        "live": 0,
+        "where": " · ".join(short(part, 80) for part in where if part),
+        "question": excerpt(one.problem.question, 20_000),
+        "answer": excerpt(one.problem.answer, 2000),
+        "source": SOURCE_WORDS[one.candidate.source],
+        "about": about,
+        "chain": chain,
+        "missing": missing,
+        "text": excerpt(one.candidate.text, 100_000),
+        "steps": step_labels(),
+    }
+
+
+def _tokens(view: ChainsView, one: ScoredCandidate) -> tuple[Any, str]:
+    try:
+        return chain_tokens(view, one), ""
+    except (UserError, ImportError) as error:
+        return None, f"Not shown token by token: {short(str(error), 300)}."
