@@ -21,6 +21,10 @@ from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Evaluation, Recipe
 
 
+_SAME = 1e-3
+"""Nats a token that numbers of 16 bits may be away from themselves."""
+
+
 class Source(Protocol):
     """Where the rollouts of a step come from."""
 
@@ -42,7 +46,16 @@ class Records(TrainerCallback):  # type: ignore[misc]
             self._advance(sum(row.n_tokens for row in rows if row.source != "expert"))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        """Append the metrics, one line a logging step."""
+        """Append the metrics, one line a logging step.
+
+        Raises:
+            UserError: the reference of the KL term is not the policy of the start.
+        """
+        if state.global_step == 1 and logs.get("kl", 0.0) > _SAME:
+            raise UserError(
+                f"the policy of the first step is {logs['kl']:.3g} nats a token away from its reference (trl.beta), which "
+                "should be itself: give a model folder with all weights in place of this one, or leave trl.beta out"
+            )
         if state.is_world_process_zero:
             append_line(self._log_path, json.dumps({"step": state.global_step, **logs}))
 

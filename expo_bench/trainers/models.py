@@ -1,6 +1,9 @@
 """The policy that a trainer starts from."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
@@ -33,6 +36,21 @@ def load_policy(recipe: Recipe, model: str | None = None) -> tuple[Any, Any]:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return policy.train(), tokenizer
+
+
+@contextmanager
+def own_reference(recipe: Recipe) -> Iterator[None]:
+    """While TRL's GRPO trainer is made, let the reference of its KL term be the policy that the recipe names.
+
+    TRL would load it by the name in the policy's configuration: without the revision, and without adapters that were
+    merged into it.
+    """
+
+    def load(*_: Any, **__: Any) -> Any:
+        return load_policy(recipe)[0].eval().requires_grad_(False)
+
+    with patch("trl.trainer.grpo_trainer.create_model_from_path", load):
+        yield
 
 
 def lora_config(recipe: Recipe) -> Any:

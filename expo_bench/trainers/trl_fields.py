@@ -6,10 +6,9 @@ others are refused, and `trl_unchecked` sets them all the same.
 """
 
 import dataclasses
-import difflib
 from typing import Any
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, did_you_mean
 from expo_bench.trainers.recipe import Recipe
 
 BY_RECIPE = {
@@ -76,7 +75,7 @@ def with_trl(arguments: dict[str, Any], recipe: Recipe, config: type[Any]) -> di
         _check_name(f"trl.{field}", field, family, known, config)
         if field not in TESTED[family]:
             raise UserError(
-                f"trl.{field} is none of the fields that are tested for {config.__name__}{_meant(field, family)}; "
+                f"trl.{field} is none of the fields that are tested for {config.__name__}{did_you_mean(field, TESTED[family])}; "
                 "docs/train.md lists them, and trl_unchecked sets it all the same"
             )
         values = VALUES.get((family, field))
@@ -107,7 +106,7 @@ def _check_name(key: str, field: str, family: str, known: set[str], config: type
     if (family, field) in _ELSEWHERE:
         raise UserError(f"{key} is set by the recipe itself, change {_ELSEWHERE[family, field]} there")
     if field not in known:
-        raise UserError(f"{key}: {config.__name__} has no such field{_meant(field, family)}")
+        raise UserError(f"{key}: {config.__name__} has no such field{did_you_mean(field, TESTED[family])}")
 
 
 def _check_heard(recipe: Recipe, field: str) -> None:
@@ -120,8 +119,3 @@ def _check_heard(recipe: Recipe, field: str) -> None:
         raise UserError(
             "trl.save_total_limit would delete the checkpoint that a round starts from: leave it out, or set rounds: 1"
         )
-
-
-def _meant(field: str, family: str) -> str:
-    close = difflib.get_close_matches(field, TESTED[family], n=1)
-    return f"; did you mean trl.{close[0]}?" if close else ""

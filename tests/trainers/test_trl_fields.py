@@ -69,7 +69,7 @@ REFUSED = [
     ("sft", {"ignore_data_skip": True}, {}, "trl.ignore_data_skip is set by the recipe itself"),
     ("dpo", {"beta": 0.3}, {}, "trl.beta is set by the recipe itself, change preference.beta there"),
     ("sft", {"max_length": 20}, {}, "change max_tokens there"),
-    ("online", {"entropy_coeff": 0.1}, {}, "GRPOConfig has no such field; did you mean trl.entropy_coef?"),
+    ("online", {"entropy_coeff": 0.1}, {}, "GRPOConfig has no such field (did you mean entropy_coef?)"),
     ("sft", {"packing": True}, {}, "trl.packing is none of the fields that are tested for SFTConfig"),
     ("sft", {"padding_free": True}, {}, "trl_unchecked sets it all the same"),
     ("online", {"num_iterations": 2}, {}, "trl.num_iterations is set by the recipe itself, change iterations there"),

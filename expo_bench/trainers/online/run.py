@@ -15,7 +15,7 @@ from expo_bench.trainers.arguments import grpo_arguments, make_config
 from expo_bench.trainers.callbacks import Checkpoints, Records
 from expo_bench.trainers.data import order, prompt_rows
 from expo_bench.trainers.folder import TrainingFolder
-from expo_bench.trainers.models import load_policy, lora_config
+from expo_bench.trainers.models import load_policy, lora_config, own_reference
 from expo_bench.trainers.online.drawing import Writer
 from expo_bench.trainers.online.recording import Recorder
 from expo_bench.trainers.online.slot_sampler import SlotSampler
@@ -38,7 +38,8 @@ def train_online(recipe: Recipe, problems: list[Problem], folder: TrainingFolder
     done = max(folder.checkpoints(), default=0)
     advance = progress.start("training", recipe.steps, done)
     with Judge() as judge:
-        trainer = make_trainer(recipe, problems, folder, arguments, judge, state.is_main_process)
+        with own_reference(recipe):
+            trainer = make_trainer(recipe, problems, folder, arguments, judge, state.is_main_process)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(Records(folder, trainer, advance))
         trainer.add_callback(Checkpoints(recipe, folder, progress))
