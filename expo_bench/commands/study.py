@@ -75,10 +75,11 @@ def _print_plan(file: Path, path: Path, probe: float | None, as_json: bool) -> N
     import torch
 
     from expo_bench.costs.studies import study_costs
+    from expo_bench.studies.rates import FOLDER, rate_study
     from expo_bench.studies.study import load_study, runs
 
     chosen = load_study(file)
-    listed = runs(chosen, path)
+    listed = [*(runs(rate_study(chosen), path / FOLDER) if chosen.rates else []), *runs(chosen, path)]
     on_gpu = torch.cuda.is_available()
     found = estimate(lambda progress: study_costs(chosen, listed, path, probe, progress, on_gpu=on_gpu))
     if as_json:

@@ -13,6 +13,7 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import Point, learning_curves
 from expo_bench.studies.ledger import study_ledger
+from expo_bench.studies.rates import with_rates
 from expo_bench.studies.report import study_report
 from expo_bench.studies.study import Study, candidates_config, runs, train_all
 from expo_bench.trainers.checks import check_packages
@@ -45,7 +46,10 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
     """
     check_packages()
     candidates = _candidates(study, path, progress)
-    failed = train_all(study, path, progress, jobs)
+    failed = []
+    if study.rates:
+        study, failed = with_rates(study, path, progress, jobs)
+    failed += train_all(study, path, progress, jobs)
     finished = [run for run in runs(study, path) if run.done]
     if not finished:
         raise UserError(failed[0])

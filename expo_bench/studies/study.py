@@ -13,10 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from expo_bench.config import CandidatesConfig, load_candidates_config
 from expo_bench.errors import UserError
@@ -28,7 +28,18 @@ from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import differing_keys, load_recipe, recipe_yaml
 
 _POLL_SECONDS = 0.2
-_RESERVED = (".", "..", "candidates", "figures", "ledger")
+_RESERVED = (".", "..", "candidates", "figures", "ledger", "rates")
+
+
+class Rates(Settings):
+    """A grid of learning rates, before the study, from which each arm takes its best."""
+
+    values: Several[float] = Field(min_length=1)
+    """The rates, the same for each arm."""
+    seeds: Several[int] = Field(min_length=1)
+    """Of the grid; none of the study's own."""
+    on: str | None = None
+    """Only arms whose name ends in this behind a dot are tried; METHOD.OTHER takes the rate of METHOD.ON."""
 
 
 class Study(Settings):
@@ -42,6 +53,20 @@ class Study(Settings):
     candidates: dict[str, Any] | None = None
     """Settings of `expo-bench candidates` for a look at the base's candidate positives before training; those that are
     not given are taken from `shared` and its evaluation. None: no such stage."""
+    rates: Rates | None = None
+    """A grid of learning rates on other seeds; None: those of the recipes."""
+
+    @model_validator(mode="after")
+    def _other_seeds(self) -> Self:
+        if self.rates and set(self.rates.seeds) & set(self.seeds):
+            raise ValueError("rates.seeds may hold none of seeds: what is chosen on a seed may not be reported on it")
+        return self
+
+    @property
+    def grid(self) -> Rates:
+        """The section rates, which the study has."""
+        assert self.rates is not None
+        return self.rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +104,8 @@ def runs(study: Study, path: Path) -> list[Run]:
         for arm, differing in study.arms.items():
             if arm in _RESERVED or not all(letter.isalnum() or letter in "-_.+" for letter in arm):
                 raise UserError(
-                    f"arm {arm!r}: a name of letters, digits and - _ . + is wanted, other than candidates, figures and "
-                    "ledger; it becomes a folder's"
+                    f"arm {arm!r}: a name of letters, digits and - _ . + is wanted, other than candidates, figures, "
+                    "ledger and rates; it becomes a folder's"
                 )
             settings = _merged(study.shared, differing)
             try:

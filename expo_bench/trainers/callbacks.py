@@ -20,7 +20,6 @@ from expo_bench.storage.row_files import append_line, write_atomically
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Evaluation, Recipe
 
-
 _SAME = 1e-3
 """Nats a token that numbers of 16 bits may be away from themselves."""
 
@@ -53,8 +52,8 @@ class Records(TrainerCallback):  # type: ignore[misc]
         """
         if state.global_step == 1 and logs.get("kl", 0.0) > _SAME:
             raise UserError(
-                f"the policy of the first step is {logs['kl']:.3g} nats a token away from its reference (trl.beta), which "
-                "should be itself: give a model folder with all weights in place of this one, or leave trl.beta out"
+                f"the policy of the first step is {logs['kl']:.3g} nats a token away from its reference (trl.beta), "
+                "which should be itself: give a model folder that holds all weights, or leave trl.beta out"
             )
         if state.is_world_process_zero:
             append_line(self._log_path, json.dumps({"step": state.global_step, **logs}))

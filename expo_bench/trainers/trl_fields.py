@@ -74,8 +74,9 @@ def with_trl(arguments: dict[str, Any], recipe: Recipe, config: type[Any]) -> di
     for field, value in recipe.trl.items():
         _check_name(f"trl.{field}", field, family, known, config)
         if field not in TESTED[family]:
+            near = did_you_mean(field, TESTED[family])
             raise UserError(
-                f"trl.{field} is none of the fields that are tested for {config.__name__}{did_you_mean(field, TESTED[family])}; "
+                f"trl.{field} is none of the fields that are tested for {config.__name__}{near}; "
                 "docs/train.md lists them, and trl_unchecked sets it all the same"
             )
         values = VALUES.get((family, field))
