@@ -46,7 +46,7 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
     """
     check_packages()
     candidates = _candidates(study, path, progress)
-    failed = []
+    failed: list[str] = []
     if study.rates:
         study, failed = with_rates(study, path, progress, jobs)
     failed += train_all(study, path, progress, jobs)

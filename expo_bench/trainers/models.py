@@ -30,6 +30,8 @@ def load_policy(recipe: Recipe, model: str | None = None) -> tuple[Any, Any]:
         )
     policy = load_model(files, dtype, "cpu")
     policy.config.use_cache = False
+    # adapters that were merged have frozen what they were merged into
+    policy.requires_grad_(True)
     if not torch.cuda.is_available() and policy.num_parameters() < SMALL:
         torch.set_num_threads(1)
     tokenizer = load_tokenizer(files)
