@@ -18,6 +18,7 @@ from tools import docs_site
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+MICRO = ROOT / "expo_bench" / "assets" / "micro"
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 
 
@@ -52,6 +53,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "Incorrect Answer 3": "4",
         },
         "gsm8k_train": {"question": "What is 1 + 1?", "answer": "It is 2.\n#### 2"},
+        "math_train": {**row, "level": "Level 5", "type": "Algebra"},
     }
     for name, content in rows.items():
         (data / f"{name}.jsonl").write_text(json.dumps(content) + "\n")
@@ -65,6 +67,11 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "batch.jsonl").write_text(json.dumps(batch) + "\n")
     (folder / "rows.jsonl").write_text(json.dumps({"answer": "2", "text": "\\boxed{2}"}) + "\n")
     _run("expo-bench eval -m micro -b micro -n 2 --limit 10 --max-tokens 64 -o results/micro", folder)
+    shutil.copytree(MICRO, folder / ".cache" / "Qwen2.5-Coder-0.5B-Instruct")
+    for name in ("gsm8k", "math"):
+        (folder / "results" / f"qwen-zero-{name}").mkdir()
+        for part in ("train", "held_out"):
+            shutil.copy(folder / "my.jsonl", folder / "results" / f"qwen-zero-{name}" / f"{part}.jsonl")
     for name in ("transformers", "vllm", "server"):
         shutil.copytree(folder / "results/micro", folder / "results" / name)
     return folder
@@ -122,7 +129,12 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
         _here([*words[1:], "--dry-run"], workplace, monkeypatch)
     elif words[0] == "expo-bench":
         # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one
-        real = words[1] == "eval" and "micro" not in words and "--resume" not in words and "--config" not in words
+        real = (
+            words[1] in ("eval", "candidates")
+            and "micro" not in words
+            and "--resume" not in words
+            and "--config" not in words
+        )
         _here([*words[1:], *["--dry-run"] * real], workplace, monkeypatch)
     else:
         assert words[0] in ("pip", "git", "vllm", "ray", "cd", "export", "python"), f"{page}: no test for {line}"
