@@ -21,7 +21,7 @@ from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.evaluation.sampling import missing_samples
 from expo_bench.grading.judge import GRADER
-from expo_bench.problems import Loaded, Reading, load_all, select
+from expo_bench.problems import Loaded, Reading, budget, load_all, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import Manifest, Problem
 from expo_bench.settings import ProblemReading, to_yaml
@@ -65,6 +65,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
     Raises:
         UserError: bad input, or the folder holds a run with other settings.
     """
+    config = _with_budget(config, run_path)
     prompt = solve_prompt(config.prompt)
     if isinstance(config, CandidatesConfig):
         _check_sources(config)
@@ -188,6 +189,17 @@ def begin(planned: Plan, model: dict[str, Any], progress: Progress) -> Manifest:
     )
     run.write_manifest(manifest)
     return manifest
+
+
+def _with_budget(config: EvalConfig, run_path: Path | None) -> EvalConfig:
+    """Return the configuration with the tokens that papers on its benchmarks use, where the user names none."""
+    if "max_tokens" in config.model_fields_set:
+        return config
+    if run_path is not None and RunFolder(run_path).config_path.is_file():
+        resume = resume_candidates_config if isinstance(config, CandidatesConfig) else resume_config
+        return config.model_copy(update={"max_tokens": resume(run_path).max_tokens})
+    tokens = budget(config.benchmarks)
+    return config if tokens is None else config.model_copy(update={"max_tokens": tokens})
 
 
 def _load(config: EvalConfig) -> list[Loaded]:

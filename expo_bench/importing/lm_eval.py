@@ -12,17 +12,14 @@ from typing import Any
 from expo_bench.errors import UserError
 from expo_bench.grading.boxed import last_boxed
 from expo_bench.importing.foreign import STAMP, ForeignFile, Texts, benchmark_of, seed_of, task_of
-from expo_bench.problems import fields
-from expo_bench.problems.aime import AIME24, AIME25
+from expo_bench.problems import BENCHMARKS, fields, published
 from expo_bench.problems.base import BadRow, Entry
 from expo_bench.problems.gsm8k import GSM8K
 from expo_bench.problems.identity import with_ids
 from expo_bench.problems.loading import DEFAULT_SPLIT
-from expo_bench.problems.math import MATH, MATH500
-from expo_bench.problems.omni_math import OMNI_MATH, OMNI_MATH_RULE
 from expo_bench.problems.reading import containers, values
 
-PUBLISHED = {one.name: one for one in (MATH, MATH500, AIME24, AIME25, OMNI_MATH, OMNI_MATH_RULE, GSM8K)}
+PUBLISHED = {name: one for name in BENCHMARKS if (one := published(name)) and not one.has_choices}
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -61,10 +61,23 @@ class WebFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Solutions:
+    """A file with the solution of each problem, in their order; `answer_field` must agree with the gold answer."""
+
+    file: str
+    """In a data folder."""
+    source: WebFile
+    field: str
+    answer_field: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
     """Where a published benchmark is found and how its rows are read."""
 
     name: str
+    title: str
+    """What it holds, in a few words."""
     files: Mapping[str, str]
     """Split -> name of its file in a data folder. These are the splits that there are."""
     source: HubDataset | WebFile
@@ -73,7 +86,14 @@ class Benchmark:
     digests: Mapping[str, str] = field(default_factory=dict)
     """Split -> the digest of its questions and answers."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Split -> number of problems, where no digest is known."""
+    """Split -> number of problems."""
+    licence: str = "none stated"
+    max_tokens: int | None = None
+    """Budget of a completion that papers on it use, where that is not the default."""
+    groups: tuple[str, ...] = ()
+    """Names under which several benchmarks are asked for at once."""
+    solutions: "Solutions | None" = None
+    """Expert solutions that stand elsewhere than the problems."""
     has_choices: bool = False
     """The choices of a question are put into an order that a seed decides."""
     access: str | None = None

@@ -38,6 +38,9 @@ def parse(row: Row, choice_seed: int = 0) -> Entry:
 
 GPQA_DIAMOND = Benchmark(
     name="gpqa-diamond",
+    title="GPQA diamond, multiple choice, gated",
+    licence="CC BY 4.0",
+    max_tokens=32_768,
     files={"test": "gpqa_diamond.jsonl"},
     source=HubDataset(repo="Idavidrein/gpqa", configs=("gpqa_diamond",), splits={"test": "train"}),
     parse=parse,

@@ -27,6 +27,9 @@ def parse(row: Row) -> Entry:
 
 GSM8K = Benchmark(
     name="gsm8k",
+    title="GSM8K, word problems of grade school",
+    licence="MIT",
+    counts={"train": 7473, "test": 1319},
     files={"train": "gsm8k_train.jsonl", "test": "gsm8k_test.jsonl"},
     source=HubDataset(repo="openai/gsm8k", configs=("main",)),
     parse=parse,

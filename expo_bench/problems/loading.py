@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError, did_you_mean
-from expo_bench.problems import files, hub_ids
-from expo_bench.problems.aime import AIME24, AIME25
+from expo_bench.problems import amc, beyond, contests, fields, files, hub_ids, minerva, olymmath, olympiad_bench
+from expo_bench.problems.aime import AIME22_24, AIME24, AIME25
 from expo_bench.problems.base import BadRow, Benchmark, Entry, Row, Unavailable
 from expo_bench.problems.gpqa import GPQA_DIAMOND
 from expo_bench.problems.gsm8k import GSM8K
@@ -23,8 +23,17 @@ from expo_bench.rows import Problem
 
 _PUBLISHED = {
     benchmark.name: benchmark
-    for benchmark in (MATH, MATH500, AIME24, AIME25, OMNI_MATH, OMNI_MATH_RULE, GSM8K, GPQA_DIAMOND)
+    for benchmark in (
+        MATH, MATH500, AIME24, AIME25, AIME22_24, *contests.BENCHMARKS, *amc.BENCHMARKS, *minerva.BENCHMARKS,
+        *olympiad_bench.BENCHMARKS, *olymmath.BENCHMARKS, *beyond.BENCHMARKS, OMNI_MATH, OMNI_MATH_RULE, GSM8K,
+        GPQA_DIAMOND,
+    )
+}  # fmt: skip
+GROUPS = {
+    group: tuple(one.name for one in _PUBLISHED.values() if group in one.groups)
+    for group in sorted({group for one in _PUBLISHED.values() for group in one.groups})
 }
+"""Names under which several benchmarks are asked for at once."""
 BENCHMARKS = (*_PUBLISHED, "micro")
 DATA_VARIABLE = "EXPO_BENCH_DATA"
 DEFAULT_SPLIT = "test"
@@ -87,6 +96,7 @@ def load_all(
     Raises:
         UserError: as `load`.
     """
+    names = [one for name in names for one in GROUPS.get(name.strip(), (name,))]
     found = [
         load(name, split=split, data_dir=data_dir, revision=revision, choice_seed=choice_seed, reading=reading)
         for name in names
@@ -123,15 +133,54 @@ def _load_published(
     else:
         resolved = None
         entries = _parsed(containers.read(path), parse, path)
+    entries, lacking = _with_solutions(benchmark, entries, data_dir, from_hub=path is None)
     problems = with_ids(entries, benchmark.name, split)
     source = path.name if path else benchmark.source.name
-    warnings = [*_row_warnings(entries), *_count_warning(problems, benchmark.counts.get(split))]
+    expected = None if split in benchmark.digests else benchmark.counts.get(split)
+    warnings = [*_row_warnings(entries), *lacking, *_count_warning(problems, expected)]
     loaded = _loaded(problems, source, resolved, benchmark.digests.get(split), warnings)
     return (
         replace(loaded, provenance={**loaded.provenance, "choice_seed": choice_seed})
         if benchmark.has_choices
         else loaded
     )
+
+
+def _with_solutions(
+    benchmark: Benchmark, entries: list[Entry], data_dir: Path | None, *, from_hub: bool
+) -> tuple[list[Entry], list[str]]:
+    """Return the entries with the solutions that stand in another file, and a warning where they cannot be had."""
+    wanted = benchmark.solutions
+    if wanted is None:
+        return entries, []
+    path = _local_file(wanted.file, data_dir)
+    if path is None and not from_hub:
+        return entries, []
+    from expo_bench.problems import hub
+
+    try:
+        rows = [row for _, row in containers.read(path)] if path else hub.fetch(wanted.source, "train", None).rows
+    except Unavailable as error:
+        return entries, [f"its expert solutions cannot be had from {wanted.source.name}: {error}"]
+    if len(rows) != len(entries):
+        return entries, [f"{len(rows)} solutions do not fit {len(entries)} problems: they are left out"]
+    return [
+        replace(one, solution=str(row[wanted.field]))
+        if row.get(wanted.field) and fields.answer(row, wanted.answer_field) == one.answer
+        else one
+        for one, row in zip(entries, rows, strict=True)
+    ], []
+
+
+def published(name: str) -> Benchmark | None:
+    """Return the facts of a published benchmark; None for any other name."""
+    return _PUBLISHED.get(name)
+
+
+def budget(names: Sequence[str]) -> int | None:
+    """Return the tokens of a completion that papers on these benchmarks use, the greatest; None for the default."""
+    known = [_PUBLISHED[one] for name in names for one in GROUPS.get(name, (name,)) if one in _PUBLISHED]
+    return max((one.max_tokens for one in known if one.max_tokens is not None), default=None)
 
 
 def _load_micro(split: str) -> Loaded:
@@ -158,7 +207,9 @@ def _load_own(text: str, split: str | None, revision: str | None, reading: Readi
             f"{name} is not a file; give the path of a file of problems, or a dataset of the hub, OWNER/NAME"
         )
     else:
-        near, there = did_you_mean(name, BENCHMARKS), ", ".join(BENCHMARKS)
+        if name in GROUPS:
+            raise UserError(f"{name} is the group {', '.join(GROUPS[name])}: name one of them here")
+        near, there = did_you_mean(name, [*BENCHMARKS, *GROUPS]), ", ".join((*BENCHMARKS, *GROUPS))
         raise UserError(
             f"unknown benchmark {name!r}{near}; choose {there}, the path of a file, or OWNER/NAME of the hub"
         )

@@ -42,6 +42,8 @@ def parse_math500(row: Row) -> Entry:
 
 MATH = Benchmark(
     name="math",
+    title="MATH",
+    licence="MIT",
     files={"train": "math_train.jsonl", "test": "math_test.jsonl"},
     source=HubDataset(
         repo="EleutherAI/hendrycks_math",
@@ -56,11 +58,18 @@ MATH = Benchmark(
         ),
     ),
     parse=parse_math,
+    digests={
+        "train": "a895859a390e8720903abdb3db93fc2979b950e03517fa0e9a6aa0251bd4d25c",
+        "test": "6baf2cbe7e45d6be98977e2b0a8d3e2598e3cfde4423f428e784981c8594586d",
+    },
     counts={"train": 7500, "test": 5000},
 )
 
 MATH500 = Benchmark(
     name="math500",
+    title="MATH-500, of MATH's test problems",
+    licence="MIT",
+    counts={"test": 500},
     files={"test": "math500.jsonl"},
     source=HubDataset(repo="HuggingFaceH4/MATH-500"),
     parse=parse_math500,

@@ -67,6 +67,8 @@ def _domain(chain: str) -> str:
 
 OMNI_MATH = Benchmark(
     name="omni-math",
+    title="Omni-MATH",
+    licence="Apache-2.0",
     files={"test": "omni_math.jsonl"},
     source=HubDataset(repo="KbsdJames/Omni-MATH"),
     parse=parse,
@@ -75,6 +77,9 @@ OMNI_MATH = Benchmark(
 
 OMNI_MATH_RULE = Benchmark(
     name="omni-math-rule",
+    title="Omni-MATH, the rule-gradable subset",
+    licence="Apache-2.0",
+    counts={"test": 2821},
     files={"test": "omni_math_rule.jsonl"},
     source=WebFile(
         name="github:KbsdJames/omni-math-rule",

@@ -13,7 +13,7 @@ from expo_bench.errors import UserError
 from expo_bench.problems import BENCHMARKS, load
 from expo_bench.problems.base import Entry
 from expo_bench.problems.identity import digest, with_ids
-from expo_bench.problems.loading import _PUBLISHED
+from expo_bench.problems.loading import _PUBLISHED, GROUPS, budget, load_all
 from expo_bench.rows import Problem
 
 
@@ -71,7 +71,7 @@ def test_each_benchmark_from_a_folder(
         "source": file,
         "revision": None,
         "digest": digest(loaded.problems),
-        "digest_status": "unknown" if name in ("math", "omni-math") else "changed",
+        "digest_status": "unknown" if name == "omni-math" else "changed",
         "n_problems": 1,
     }
     assert len(loaded.warnings) == 1  # of the digest, or where there is none, of the number of problems
@@ -81,8 +81,11 @@ def test_each_benchmark_from_a_folder(
 
 def test_names_are_complete() -> None:
     assert set(BENCHMARKS) == {
-        "math", "math500", "aime24", "aime25", "omni-math", "omni-math-rule", "gsm8k", "gpqa-diamond", "micro"
+        "math", "math500", "aime24", "aime25", "omni-math", "omni-math-rule", "gsm8k", "gpqa-diamond", "micro",
+        "aime22-24", "aime26", "hmmt-feb25", "hmmt-nov25", "hmmt-feb26", "brumo25", "cmimc25", "amc23", "minerva",
+        "olympiadbench", "olymmath-easy", "olymmath-hard", "beyondaime", "math-beyond",
     }  # fmt: skip
+    assert GROUPS["aime"] == ("aime24", "aime25", "aime26")
 
 
 def test_every_split_has_a_digest_or_a_count() -> None:
@@ -197,7 +200,9 @@ def test_rows_without_an_answer_are_kept_and_counted(data_dir: Path) -> None:
     loaded = load("math", data_dir=data_dir)
     assert loaded.problems[0].answer == ""
     assert "math test: 1 of 1 problems have no gold answer: their samples cannot be graded" in loaded.warnings
-    assert "math test: there are 1 problems where 5000 were published" in loaded.warnings
+    write(data_dir / "omni_math.jsonl", ROWS["omni_math.jsonl"])
+    warnings = load("omni-math", data_dir=data_dir).warnings
+    assert warnings == ["omni-math test: there are 1 problems where 4428 were published"]
 
 
 def test_repairs_are_counted(data_dir: Path) -> None:
@@ -314,3 +319,54 @@ def test_import_is_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+NEW: dict[str, tuple[str, dict[str, Any], tuple[Any, ...]]] = {
+    "aime26": ("aime_2026", {"problem_idx": 1, "problem": "x?", "answer": 27}, ("27", None, ())),
+    "hmmt-feb25": (
+        "hmmt_feb_2025",
+        {"problem_idx": 1, "problem": "x?", "answer": "\\frac{1}{2}", "problem_type": ["Algebra", "Geometry"]},
+        ("\\frac{1}{2}", "Algebra", ("Algebra", "Geometry")),
+    ),
+    "amc23": ("amc_2023", {"id": 0, "question": "x?", "answer": 27.0, "url": "u"}, ("27", None, ())),
+    "minerva": ("minerva_math", {"problem": "x?", "solution": "\\boxed{2 m}", "type": "A"}, ("2 m", "A", ())),
+    "olympiadbench": (
+        "olympiad_bench",
+        {"question": "x?", "solution": ["a"], "final_answer": ["$69$,$84$"], "unit": "km", "subfield": "Algebra"},
+        ("69,84 km", "Algebra", ()),
+    ),
+    "olymmath-easy": ("olymmath_en_easy", {"problem": "x?", "answer": "2", "subject": "A"}, ("2", "A", ())),
+    "beyondaime": ("beyond_aime", {"problem": "x?", "answer": 2}, ("2", None, ())),
+    "math-beyond": (
+        "math_beyond",
+        {"problem": "x?", "answer": "2", "q-7b_pass@1024": 0.0, "q-7b_unsolved": True, "q-1b_unsolved": False},
+        ("2", None, ("unsolved by q-7b",)),
+    ),
+    "aime22-24": ("aimo_validation_aime", {"problem": "x?", "answer": "004", "solution": "s"}, ("4", None, ())),
+}
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_benchmarks_of_2026(tmp_path: Path, name: str) -> None:
+    file, row, wanted = NEW[name]
+    write(tmp_path / f"{file}.jsonl", [row])
+    [problem] = load(name, data_dir=tmp_path).problems
+    assert (problem.question, problem.answer, problem.subject, problem.domain) == ("x?", *wanted)
+
+
+def test_solutions_come_from_a_file_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path / "aime25.jsonl", [{"problem": "x?", "answer": "4"}, {"problem": "y?", "answer": "5"}])
+    rows = [{"expected_answer": "4", "reference_solution": "2+2"}, {"expected_answer": "6", "reference_solution": "?"}]
+    write(tmp_path / "aime25_solutions.jsonl", rows)
+    assert [one.solution for one in load("aime25", data_dir=tmp_path).problems] == ["2+2", None]
+    write(tmp_path / "aime25_solutions.jsonl", rows[:1])
+    assert "1 solutions do not fit 2 problems" in load("aime25", data_dir=tmp_path).warnings[0]
+
+
+def test_a_group_is_several_benchmarks_with_one_budget(tmp_path: Path) -> None:
+    for file in ("aime24", "aime25", "aime_2026"):
+        write(tmp_path / f"{file}.jsonl", [{"problem": f"{file}?", "answer": "4"}])
+    assert [one.provenance["name"] for one in load_all(["aime"], data_dir=tmp_path)] == ["aime24", "aime25", "aime26"]
+    assert (budget(["aime", "math500"]), budget(["math500", "my.jsonl"])) == (32_768, None)
+    with pytest.raises(UserError, match="aime is the group aime24"):
+        load("aime")

@@ -23,6 +23,17 @@ pytestmark = [
         ("omni-math-rule", "test", 2821, set(range(1, 10)), 7),
         ("gsm8k", "train", 7473, {None}, 0),
         ("gsm8k", "test", 1319, {None}, 0),
+        ("math", "test", 5000, {1, 2, 3, 4, 5}, 7),
+        ("aime22-24", "test", 90, {None}, 0),
+        ("aime26", "test", 30, {None}, 0),
+        ("hmmt-feb25", "test", 30, {None}, 4),
+        ("brumo25", "test", 30, {None}, 4),
+        ("cmimc25", "test", 40, {None}, 4),
+        ("amc23", "test", 40, {None}, 0),
+        ("minerva", "test", 272, {None}, 9),
+        ("olympiadbench", "test", 674, {None}, 4),
+        ("olymmath-easy", "test", 100, {None}, 4),
+        ("olymmath-hard", "test", 100, {None}, 4),
     ],
 )
 def test_benchmark(name: str, split: str, count: int, levels: set[int | None], n_subjects: int) -> None:

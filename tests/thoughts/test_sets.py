@@ -159,7 +159,7 @@ def test_the_command_makes_extends_and_shows_a_set(tmp_path):
         (["micro"], "selection: {per_problem: 3}", "name the model with -m"),
         (["micro"], "cleaning: {min_words: 1000}", "no thought is left"),
         (["none.jsonl"], "{}", "cannot read none.jsonl"),
-        (["micro"], "selction: {}", "selction: no such setting"),
+        (["micro"], "selction: {}", "no such setting"),
         (["micro", "--dataset-revision", "main"], "{}", "micro has no revisions"),
         # what the command line does not name is the file's
         (["micro"], "split: dev", "dev"),

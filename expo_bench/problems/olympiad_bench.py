@@ -1,0 +1,43 @@
+r"""OlympiadBench: 674 olympiad problems in English with final answers and without figures (arXiv 2402.14008). MIT.
+
+https://huggingface.co/datasets/Hothan/OlympiadBench, configuration OE_TO_maths_en_COMP (its only split is called
+"train"). A row, of which more fields are not read:
+    {"id": 1, "question": "What are the roots of $x^2=1$?", "solution": ["..."], "final_answer": ["$1,-1$"],
+     "is_multiple_answer": true, "answer_type": "Numerical", "unit": null, "error": null, "subfield": "Algebra"}
+Several answers stand with commas between, without the dollars around each; a unit follows the answer. One problem has a
+tolerance ("error"), of which its question speaks; it is graded without.
+"""
+
+from expo_bench.problems import fields
+from expo_bench.problems.base import BadRow, Benchmark, Entry, HubDataset, Row
+from expo_bench.problems.reading import values
+
+
+def parse(row: Row) -> Entry:
+    """Read a row."""
+    answers = row.get("final_answer")
+    if not isinstance(answers, list) or not all(isinstance(one, str) for one in answers):
+        raise BadRow("'final_answer' is no list of texts")
+    answer = ", ".join(part.replace("$", "").strip() for part in answers)
+    unit = (fields.optional(row, "unit") or "").replace("$", "").strip()
+    return Entry(
+        question=fields.required(row, "question"),
+        answer=f"{answer} {unit}" if unit.isalpha() else f"{answer}{unit}",
+        solution=values.optional_text(row.get("solution"), "solution"),
+        subject=fields.optional(row, "subfield"),
+    )
+
+
+BENCHMARKS = (
+    Benchmark(
+        name="olympiadbench",
+        title="OlympiadBench, English, text only",
+        files={"test": "olympiad_bench.jsonl"},
+        source=HubDataset(repo="Hothan/OlympiadBench", configs=("OE_TO_maths_en_COMP",), splits={"test": "train"}),
+        parse=parse,
+        digests={"test": "13ff200027728ed7756ff743974d808eecb66b368a156b045b608fea4152dfd1"},
+        licence="MIT",
+        counts={"test": 674},
+        max_tokens=8192,
+    ),
+)
