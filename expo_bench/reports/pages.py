@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from expo_bench.reports import mathematics
 from expo_bench.reports.figures.svg import palette_css
 from expo_bench.reports.text import visible
 
@@ -26,9 +27,19 @@ def render(template: str, context: Mapping[str, Any], *, workbench: bool = False
     css = palette_css() + _asset("report.css") + (_asset("workbench.css") if workbench else "")
     script = _asset("workbench.js" if workbench else "report.js")
     page = _environment().get_template(template)
-    return page.render(
-        context, css=trusted(css), script=trusted(script), policy=policy(workbench=workbench), version=package_version()
+    formulas = mathematics.budget.set(
+        mathematics.Budget(mathematics.WORKBENCH_BYTES if workbench else mathematics.PAGE_BYTES)
     )
+    try:
+        return page.render(
+            context,
+            css=trusted(css),
+            script=trusted(script),
+            policy=policy(workbench=workbench),
+            version=package_version(),
+        )
+    finally:
+        mathematics.budget.reset(formulas)
 
 
 def policy(*, workbench: bool = False) -> str:
@@ -81,7 +92,7 @@ def _asset(name: str) -> str:
 def _environment() -> "Environment":
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
-    return Environment(
+    made = Environment(
         loader=FunctionLoader(_asset),
         autoescape=True,
         undefined=StrictUndefined,
@@ -89,6 +100,8 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["mathematics"] = mathematics.with_formulas
+    return made
 
 
 def _finalize(value: Any) -> Any:

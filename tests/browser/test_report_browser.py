@@ -29,7 +29,7 @@ addEventListener("load", () => {{
   for (const fold of inside.querySelectorAll("details")) fold.open = true;
   const root = inside.documentElement;
   const wide = [...inside.querySelectorAll("body *")].filter(
-    (e) => !e.closest(".scroll, svg") && e.getBoundingClientRect().right > root.clientWidth + 1);
+    (e) => !e.closest(".scroll, svg, .formula") && e.getBoundingClientRect().right > root.clientWidth + 1);
   found.textContent = [root.clientWidth, root.scrollWidth, wide.length,
     wide.slice(0, 3).map((e) => e.tagName + "." + e.className).join(" ")].join("|");
 }});
