@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from expo_bench.commands import side_by_side
+from expo_bench.errors import UserError
+
 if TYPE_CHECKING:
     from expo_bench.ledger.compare import Ledger
 
@@ -37,6 +40,21 @@ def compare(
     allow_different_protocol: Annotated[
         bool, typer.Option("--allow-different-protocol", help="Compare what was not measured alike.")
     ] = False,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="No run is a base: which is better, on which problems, ranks of all.")
+    ] = False,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Draw fresh samples of the base where problems seem new. Resumable.")
+    ] = False,
+    confirm_samples: Annotated[int, typer.Option(min=1, help="With --confirm: of each such problem.")] = 1024,
+    confirm_rate: Annotated[
+        float, typer.Option(min=1e-6, max=0.5, help="With --confirm: what the base solves so often is not new.")
+    ] = 1 / 256,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Draw rounds of samples of both until one is better. Resumable.")
+    ] = False,
+    round_samples: Annotated[int, typer.Option(min=1, help="With --until-decided: of each problem, a round.")] = 16,
+    rounds: Annotated[int, typer.Option(min=1, help="With --until-decided: at most.")] = 20,
     grader: Annotated[str | None, typer.Option(help="Whose grades.")] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and the permutation tests.")] = 0,
     out: Annotated[
@@ -50,6 +68,24 @@ def compare(
     from expo_bench.ledger.compare import compare as build
     from expo_bench.reports.ledger_page import ledger_page
 
+    if peers or until_decided:
+        others = [controls, guess, likelihoods, rank_bias, confirm, peers and until_decided]
+        if any(others):
+            raise UserError("--peers and --until-decided compare runs without roles: give none of the other options")
+        folder = out or Path("results") / _folder_name([base, *trained])
+        if peers:
+            side_by_side.peers([base, *trained], grader or GRADER, allow_different_protocol, seed, folder, as_json)
+        else:
+            side_by_side.until_decided(
+                [base, *trained],
+                grader or GRADER,
+                round_samples,
+                rounds,
+                folder,
+                allow_different_protocol=allow_different_protocol,
+                as_json=as_json,
+            )
+        return
     names = dict(_named(text) for text in controls or ())
     ledger = build(
         Request(
@@ -66,6 +102,8 @@ def compare(
         )
     )
     folder = out or Path("results") / _folder_name([base, *trained, *names, *([guess] if guess else [])])
+    if confirm:
+        ledger = side_by_side.confirm(ledger, base, folder, confirm_samples, confirm_rate)
     write(ledger, folder)
     page = ledger_page(ledger.content, folder / "report.html")
     if as_json:

@@ -4,7 +4,7 @@ docs/sharpening.md defines every number.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from os.path import commonpath
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER
 from expo_bench.ledger import comparisons
+from expo_bench.ledger.confirmation import confirm
 from expo_bench.ledger.contents import DRAWS, Pair, level_subsets, match, reach_beyond, subset_numbers
 from expo_bench.ledger.controls import (
     CONTROL_MAY_DIFFER,
@@ -30,7 +31,7 @@ from expo_bench.ledger.outcomes import Outcomes, read_outcomes
 from expo_bench.ledger.perplexities import lift_by_rank, perplexities
 from expo_bench.ledger.rank_bias import rank_bias
 from expo_bench.ledger.scores import Scores, entropy, read_scores
-from expo_bench.ledger.verdicts import CLAIMS, adjust, beats_control, verdict
+from expo_bench.ledger.verdicts import CLAIMS, adjust, beats_control, confirmed, verdict
 from expo_bench.rows import Problem
 from expo_bench.storage.row_files import write_atomically
 
@@ -101,9 +102,9 @@ def compare(request: Request) -> Ledger:
     Raises:
         UserError: runs under different protocols, without common problems, or with samples that have no grade.
     """
-    names = _names(request)
+    names = names_of(request)
     runs = {path: read_outcomes(path, request.grader, name) for path, name in names.items()}
-    differing = _check_protocols(request, runs)
+    differing = check_protocols(request, runs)
     read = _read(request, runs)
     about = {names[path]: _about(path, run, read, wanted=request.reads_scores) for path, run in runs.items()}
     contrasts = list(_contrasts(request))
@@ -159,10 +160,10 @@ def _family(sections: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _read(request: Request, runs: Mapping[Path, Outcomes]) -> _Read:
-    ids = _common(runs)
+    ids = common_problems(runs)
     matched = {path: run.only(ids) for path, run in runs.items()}
     problems = list(matched[request.base].problems.values())
-    _check_answers(matched.values(), problems)
+    check_answers(matched.values(), problems)
     guessable = guessed(matched[request.guess], matched[request.base]) if request.guess else None
     return _Read(
         runs=matched,
@@ -189,6 +190,42 @@ def _section(request: Request, read: _Read, paths: tuple[Path, Path], role: str,
     }
 
 
+def new_problems(ledger: Ledger) -> list[str]:
+    """Return the problems that some trained model solved and its base did not, in order."""
+    return list(
+        dict.fromkeys(
+            row["problem_id"] for row in ledger.rows if row["role"] == "trained" and row["cell"] == "trained_only"
+        )
+    )
+
+
+def with_confirmation(ledger: Ledger, fresh: Path, rate: float) -> Ledger:
+    """Return the ledger with what fresh samples of the base say of the problems that seemed new.
+
+    Args:
+        ledger: from `compare`.
+        fresh: a run of the base on `new_problems`, its samples drawn after they were chosen.
+        rate: a problem that the base solves at least so often is not called new.
+    """
+    run = read_outcomes(fresh, ledger.content["grader"], "confirmation")
+    solved = dict(zip(run.problems, run.solved(run.n), strict=True))
+    arms = [one for one in ledger.content["comparisons"] if one["role"] == "trained"]
+    sections = []
+    for section in ledger.content["comparisons"]:
+        new = [
+            row["problem_id"]
+            for row in ledger.rows
+            if (row["base"], row["trained"], row["cell"]) == (section["base"], section["trained"], "trained_only")
+        ]
+        if section["role"] == "trained":
+            unsolved = sum(not solved.get(one, 0) for one in new)
+            found = confirm(len(new), unsolved, int(run.n.min()), rate, family=len(arms))
+            told = confirmed(section["verdict"], found, base=section["base"])
+            section = {**section, "confirmation": {**found, "run": str(fresh)}, "verdict": told}
+        sections.append(section)
+    return Ledger(content={**ledger.content, "comparisons": sections}, rows=ledger.rows)
+
+
 def write(ledger: Ledger, folder: Path) -> None:
     """Write ledger.json and ledger.parquet into the folder, each atomically."""
     import pyarrow
@@ -200,7 +237,7 @@ def write(ledger: Ledger, folder: Path) -> None:
     write_atomically(folder / "ledger.json", json.dumps(ledger.content, indent=1, allow_nan=False))
 
 
-def _names(request: Request) -> dict[Path, str]:
+def names_of(request: Request) -> dict[Path, str]:
     """Return a short name for each run: its folder's; where several share that, the path from where they part."""
     full = [path.resolve() for path in request.paths]
     if len(set(full)) < len(full):
@@ -224,7 +261,7 @@ def _contrasts(request: Request) -> Iterator[tuple[Path, Path, str]]:
             yield control, path, "trained against control"
 
 
-def _check_protocols(request: Request, runs: Mapping[Path, Outcomes]) -> dict[str, list[str]]:
+def check_protocols(request: Request, runs: Mapping[Path, Outcomes]) -> dict[str, list[str]]:
     """Return the protocol keys in which each run differs from the base; refuse what is not allowed to differ."""
     base = runs[request.base].manifest
     found: dict[str, list[str]] = {}
@@ -246,7 +283,8 @@ def _check_protocols(request: Request, runs: Mapping[Path, Outcomes]) -> dict[st
     return found
 
 
-def _common(runs: Mapping[Path, Outcomes]) -> list[str]:
+def common_problems(runs: Mapping[Path, Outcomes]) -> list[str]:
+    """Return the problems that all runs hold, in the first one's order; refuse runs without any."""
     first, *others = (run.problems for run in runs.values())
     ids = [problem_id for problem_id in first if all(problem_id in other for other in others)]
     if not ids:
@@ -254,7 +292,8 @@ def _common(runs: Mapping[Path, Outcomes]) -> list[str]:
     return ids
 
 
-def _check_answers(runs: Any, problems: Sequence[Problem]) -> None:
+def check_answers(runs: Iterable[Outcomes], problems: Sequence[Problem]) -> None:
+    """Refuse runs that hold these problems, in this order, with other gold answers."""
     for run in runs:
         for problem, other in zip(problems, run.problems.values(), strict=True):
             if problem.answer != other.answer:

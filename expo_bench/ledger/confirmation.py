@@ -13,7 +13,7 @@ _LEVEL = 0.05
 _MOST_SAMPLES = 2**20
 
 
-def confirm(tried: int, unsolved: int, samples: int, rate: float) -> dict[str, Any]:
+def confirm(tried: int, unsolved: int, samples: int, rate: float, *, family: int = 1) -> dict[str, Any]:
     """Test whether the base solves every one of these problems at `rate` at least, from fresh samples.
 
     If it does, each stays unsolved with a chance of (1 - rate)^samples at most, so that the number of unsolved ones is
@@ -25,12 +25,13 @@ def confirm(tried: int, unsolved: int, samples: int, rate: float) -> dict[str, A
         unsolved: those that no fresh sample of the base solved.
         samples: fresh samples of each, the smallest number.
         rate: as `RATE`.
+        family: trained models that are confirmed at once; p is multiplied by it (Bonferroni).
 
     Returns:
         `answer` ("new", "rare before", "not decided", or "nothing to confirm"), p, and `more_samples` that would decide
         if the unsolved problems stay unsolved; null where nothing is left to decide.
     """
-    p = float(binom.sf(unsolved - 1, tried, (1 - rate) ** samples)) if tried else 1.0
+    p = min(1.0, family * float(binom.sf(unsolved - 1, tried, (1 - rate) ** samples))) if tried else 1.0
     found = {"problems": tried, "unsolved": unsolved, "samples": samples, "rate": rate, "p": p, "more_samples": None}
     if not tried:
         return {**found, "answer": "nothing to confirm"}
@@ -38,14 +39,14 @@ def confirm(tried: int, unsolved: int, samples: int, rate: float) -> dict[str, A
         return {**found, "answer": "rare before"}
     if p <= _LEVEL:
         return {**found, "answer": "new"}
-    return {**found, "answer": "not decided", "more_samples": _needed(tried, unsolved, rate) - samples}
+    return {**found, "answer": "not decided", "more_samples": _needed(tried, unsolved, rate, _LEVEL / family) - samples}
 
 
-def _needed(tried: int, unsolved: int, rate: float) -> int:
+def _needed(tried: int, unsolved: int, rate: float, level: float) -> int:
     """Return the samples of a problem at which so many unsolved ones would be enough."""
     low, high = 1, _MOST_SAMPLES
     while low < high:
         middle = (low + high) // 2
-        enough = binom.sf(unsolved - 1, tried, math.exp(middle * math.log1p(-rate))) <= _LEVEL
+        enough = binom.sf(unsolved - 1, tried, math.exp(middle * math.log1p(-rate))) <= level
         low, high = (low, middle) if enough else (middle + 1, high)
     return low

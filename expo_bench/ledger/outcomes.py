@@ -54,6 +54,10 @@ class Outcomes:
         taken = self.correct & self._among(first)
         return np.bincount(self.place[taken], minlength=len(self.problems))
 
+    def first(self, n: Ints) -> Bools:
+        """Return which of the first so many samples of each problem are right, problem after problem."""
+        return np.asarray(self.correct[self._among(n)])
+
     def agreement(self, first: Ints) -> Floats:
         """Return the chance that two of the first so many samples give the same answer, shape (P,)."""
         taken = self._among(first)
