@@ -167,14 +167,20 @@ class Likelihood:
     rank: int | None
     """1 + the number of the problem's other own samples with a greater mean_logprob; None without any."""
     answer_logprob_with: float
-    """The gold answer and its closing brace in the slot `\\boxed{...}`, after the chain without its own answer."""
+    """That what follows the slot's opening, `\\boxed{` behind the chain without its own answer, begins with the gold
+    answer and closes: summed over the ways to write it in tokens."""
     answer_logprob_without: float
-    """The same token ids, in the slot right after the prompt."""
+    """The same in the slot right after the prompt."""
     opening_logprob_with: float
-    """The slot's opening `\\boxed{`, after the chain without its own answer."""
+    """The slot's opening, behind the chain without its own answer."""
     opening_logprob_without: float
     boundary_rule: str
     """How the chain became token ids; see docs/likelihood.md."""
+    answer_slack: float | None = None
+    """By how many nats the answer lift may be wrong: ways to write the answer that were not looked at or not listed."""
+    answer_place: Literal["box", "text", "end"] | None = None
+    """What the slot stands in place of: the chain's own box, its answer in plain text, or nothing: the chain has no
+    answer and the slot is behind its end. None in rows of earlier versions, whose answer lift is not comparable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

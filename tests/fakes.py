@@ -1,12 +1,22 @@
 """Small stand-ins that drive the real pipeline."""
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import (
+    Branch,
+    Completion,
+    Continuation,
+    Gauge,
+    Request,
+    SamplingParams,
+    Scored,
+    ScoreRequest,
+)
 from expo_bench.rows import Candidate, Grade, Problem, Sample
 
 
@@ -84,6 +94,12 @@ class PositionScorer:
     def tokenize(self, text: str) -> tuple[int, ...]:
         return (*map(ord, text), 0)
 
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        return [chr(one).encode() if one else b"" for one in ids]
+
+    def cover(self, text: bytes) -> tuple[int, ...]:
+        return tuple(map(ord, text.decode()))
+
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         self.requests += requests
         for request in requests:
@@ -98,7 +114,18 @@ class PositionScorer:
                     token_ids=one.token_ids[one.given :],
                     logprobs=-places / 10,
                     entropies=places,
+                    branches=self._branches(one, -places / 10) if one.marks else (),
                 )
+
+    def _branches(self, one: Continuation, logprobs: Any) -> tuple[Branch, ...]:
+        """No token but the given one may stand at its place."""
+        found, at = [], 0
+        for token, value in zip(one.token_ids[one.given :], logprobs.tolist(), strict=True):
+            length = len(chr(token).encode())
+            ends = tuple(value if at < mark <= at + length else -math.inf for mark in one.marks)
+            found.append(Branch(inside=((token, length, value),), ends=ends))
+            at += length
+        return tuple(found)
 
 
 class SeededGenerator:

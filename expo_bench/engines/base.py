@@ -86,6 +86,10 @@ class Continuation:
     token_ids: tuple[int, ...]
     given: int = 0
     """The first `given` ids are context: they are read and not scored."""
+    text: bytes = b""
+    """What the scored ids write, where it is asked for all ways to write it (`Scored.branches`)."""
+    marks: tuple[int, ...] = ()
+    """Bytes of `text`: how likely is it that what follows begins with so many? The last is the whole text's length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,18 @@ class ScoreRequest:
     messages: tuple[Message, ...]
     continuations: tuple[Continuation, ...]
     chat: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """One place of a text that is being written: what may stand there in place of the id that was given."""
+
+    inside: tuple[tuple[int, int, float], ...]
+    """Tokens that write a part of what is left of the text: id, bytes, log-probability."""
+    ends: tuple[float, ...]
+    """For each mark the log-probability, over all tokens, that the next one reaches it; -inf where it lies behind."""
+    unseen: float = 0.0
+    """Tokens of both kinds that the engine does not list have at most this probability together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,6 +126,8 @@ class Scored:
     """log pi(token | all before it) in nats, shape (n,)."""
     entropies: NDArray[np.float32] | None
     """Entropy of the policy where each token was taken, in nats, shape (n,); None where the engine tells none."""
+    branches: tuple[Branch, ...] = ()
+    """One a scored id, where the continuation has marks."""
     error: str | None = None
     """Why nothing was scored; the arrays are then empty."""
 
@@ -125,6 +143,14 @@ class Scorer(Protocol):
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
+        ...
+
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        """Return what each id writes where text stands before it."""
+        ...
+
+    def cover(self, text: bytes) -> tuple[int, ...] | None:
+        """Return ids that write the text, not always those of `tokenize`; None where there are none."""
         ...
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:

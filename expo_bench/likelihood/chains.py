@@ -1,6 +1,7 @@
 r"""Properties of a chain of thought that its text alone tells. docs/likelihood.md states the rules and their limits."""
 
 import re
+from typing import Literal
 
 from expo_bench.grading.boxed import last_boxed
 from expo_bench.grading.extraction import extract
@@ -10,6 +11,7 @@ REPEATED_WORDS = 20
 REPEATED_SHARE = 0.25
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])")
+_OPEN_BOX = re.compile(r"\\(?:boxed|fbox)\{\s*\Z")
 _BOXES_TRIED = 16  # a text may end in many boxes that hold nothing; each is looked at to the end of the text
 _RIGHT = r"(?:correct|right|final|true|actual)"
 _CITES = re.compile(
@@ -23,20 +25,31 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _OPENING_SHARE = 5
 
 
-def before_answer(text: str) -> str:
-    r"""Return the chain without its own final answer and without the spaces before that.
+Place = Literal["box", "text", "end"]
+"""Where a chain has its own final answer: in a box, in its text, or nowhere, so that only its end is left."""
 
-    It ends before the last \boxed{} that holds something, else where the last text begins that `extract` takes for the
-    answer; a chain without an answer is returned whole.
+
+def answer_place(text: str, *, truncated: bool = False) -> tuple[int, Place]:
+    r"""Return where the chain's own final answer begins, and how it is written.
+
+    It begins at the last \boxed{} that holds something, or at a box that is never closed; else where the last text
+    stands that `extract` takes for the answer. A chain that was cut off has an answer in a closed box or none.
     """
-    place = len(text)
     boxes = [found.start() for found in _BOX.finditer(text)]
     filled = next((start for start in reversed(boxes[-_BOXES_TRIED:]) if last_boxed(text[start:])), None)
     if filled is not None:
-        place = filled
-    elif answer := extract(text):
-        place = max(text.rfind(answer), 0)
-    return text[:place].rstrip(" \t")
+        return filled, "box"
+    answer = extract(text, truncated=truncated)
+    place = text.rfind(answer) if answer else -1
+    if place < 0:
+        return len(text), "end"
+    opened = _OPEN_BOX.search(text, 0, place)
+    return (opened.start(), "box") if opened else (place, "text")
+
+
+def before_answer(text: str) -> str:
+    """Return the chain without its own final answer and without the spaces before that; see `answer_place`."""
+    return text[: answer_place(text)[0]].rstrip(" \t")
 
 
 def leaks_answer(text: str, *, question: str, gold: str) -> bool | None:

@@ -2,19 +2,19 @@ r"""The stage from candidates to likelihoods: how likely a policy that does not 
 much the chain raises the likelihood of the right answer. docs/likelihood.md defines every number.
 
 A problem's prompt is given to the engine once, followed by all that is scored after it: the chains, the chains without
-their own answer and then the slot `\boxed{gold}`, and the slot alone.
+their own answer and then the slot `\boxed{gold}`, and the slot alone. Where the gold answer can be written in other
+tokens that are likely enough, those are scored in further rounds.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
 from expo_bench.errors import UserError
-from expo_bench.likelihood.chains import before_answer
+from expo_bench.likelihood.answer_slots import AnswerSlot, SlotScore, answer_slot
 from expo_bench.prompts import Prompt
 from expo_bench.rows import TOKEN_QUANTILES, Candidate, Likelihood, Problem
 from expo_bench.storage.row_files import Appender
@@ -38,16 +38,31 @@ class _Job:
 
     problem_id: str
     request: ScoreRequest
+    """The prompt, and the chains."""
     rules: Mapping[str, str]
     """Candidate id -> boundary rule."""
     own: frozenset[str]
     """Candidate ids of the problem's own samples, those scored before included."""
-    opening: int
-    """The slot's tokens before the answer's first."""
+    places: Mapping[str, AnswerSlot]
+    """Candidate id -> its slot."""
+    slots: Mapping[str, SlotScore]
+    """By key: `slot/` and a candidate id, or `slot:` and what stands before it without a chain."""
+    unwritable: Mapping[str, str]
+    """Candidate id -> why its slot cannot be written in tokens."""
 
-    @property
-    def n_tokens(self) -> int:
-        return sum(len(one.token_ids) for one in self.request.continuations)
+    def first(self) -> ScoreRequest:
+        """Return all that is scored in the first round."""
+        slots = [part for slot in self.slots.values() for part in slot.continuations()]
+        return replace(self.request, continuations=(*self.request.continuations, *slots))
+
+    def further(self) -> ScoreRequest | None:
+        """Return what another round is to score, None where nothing is left."""
+        slots = [part for slot in self.slots.values() if slot.go_on() for part in slot.continuations()]
+        return replace(self.request, continuations=tuple(slots)) if slots else None
+
+    def pair(self, name: str) -> tuple[SlotScore, SlotScore]:
+        """Return a candidate's slot and the same without the chain."""
+        return self.slots[f"{_SLOT}/{name}"], self.slots[f"{_SLOT}:{self.places[name].bare}"]
 
 
 def missing_likelihoods(run: RunFolder, policy: str) -> list[Candidate]:
@@ -77,13 +92,19 @@ def likelihoods(
         on_row: called for each new row, after it is written.
 
     Raises:
-        UserError: there are no candidates.
+        UserError: there are no candidates, or an earlier version scored some, whose answer lift was another number.
 
     A candidate that the engine cannot score gets no row; `RunFolder.unscored` tells it and the reason.
     """
     failures = run.unscored(policy)
     before: dict[str, dict[str, float]] = {}
     for row in run.likelihoods(policy):
+        if row.answer_place is None:
+            path = run.likelihoods_path(policy)
+            raise UserError(
+                f"{path} was scored by an earlier version, which measured the answer lift in another way; "
+                f"delete it and the folder {path.with_suffix('').name} to score again"
+            )
         before.setdefault(row.problem_id, {})[row.candidate_id] = row.mean_logprob
     skipped = {problem: {*before.get(problem, ()), *failures.get(problem, ())} for problem in {*before, *failures}}
     claimed = {(problem, name) for problem, means in before.items() for name in means}
@@ -148,26 +169,33 @@ def _job(
     prompt: Prompt,
     trusted: frozenset[str],
 ) -> _Job:
-    slot = engine.tokenize(f"\\boxed{{{problem.answer}}}")[:-1]
-    alone = engine.tokenize("\\boxed{")[:-1]
-    # a tokenizer may join the brace with what follows; the joined token then belongs to the answer
-    opening = next((at for at, pair in enumerate(zip(slot, alone, strict=False)) if pair[0] != pair[1]), len(alone))
-    continuations = [Continuation(key=_SLOT, token_ids=slot)]
-    rules = {}
+    rules, places, chains, unwritable = {}, {}, [], {}
+    slots: dict[str, SlotScore] = {}
     for one in wanted:
-        ids, rules[one.candidate_id] = _chain_ids(one, engine, trusted)
-        cut = engine.tokenize(before_answer(one.text))[:-1]
-        continuations += [
-            Continuation(key=one.candidate_id, token_ids=ids),
-            Continuation(key=f"{one.candidate_id}/{_SLOT}", token_ids=cut + slot, given=len(cut)),
-        ]
+        name = one.candidate_id
+        ids, rules[name] = _chain_ids(one, engine, trusted)
+        chains.append(Continuation(key=name, token_ids=ids))
+        places[name] = slot = answer_slot(one.text, truncated=one.truncated)
+        sampled = ids if rules[name] == SAMPLED else None
+        try:
+            for key, before, given in (
+                (f"{_SLOT}:{slot.bare}", slot.bare, None),
+                (f"{_SLOT}/{name}", slot.before, sampled),
+            ):
+                if key not in slots:
+                    slots[key] = SlotScore(key, engine, before, problem.answer, given)
+        except ValueError as error:
+            unwritable[name] = str(error)
     request = ScoreRequest(
         problem_id=problem.problem_id,
         messages=prompt.messages(problem),
         chat=prompt.chat,
-        continuations=tuple(continuations),
+        continuations=tuple(chains),
     )
-    return _Job(problem_id=problem.problem_id, request=request, rules=rules, own=own, opening=opening)
+    return _Job(
+        problem_id=problem.problem_id, request=request, rules=rules, own=own, places=places, slots=slots,
+        unwritable=unwritable,
+    )  # fmt: skip
 
 
 def _chain_ids(candidate: Candidate, engine: Scorer, trusted: frozenset[str]) -> tuple[tuple[int, ...], str]:
@@ -179,32 +207,49 @@ def _chain_ids(candidate: Candidate, engine: Scorer, trusted: frozenset[str]) ->
 
 def _chunks(jobs: Iterator[_Job], tokens: int) -> Iterator[list[_Job]]:
     chunk: list[_Job] = []
+    size = 0
     for job in jobs:
         chunk.append(job)
-        if sum(one.n_tokens for one in chunk) >= tokens:
+        size += sum(len(one.token_ids) for one in job.first().continuations)
+        if size >= tokens:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
     if chunk:
         yield chunk
 
 
 def _scored(engine: Scorer, jobs: Sequence[_Job]) -> Iterator[tuple[_Job, dict[str, Scored]]]:
-    """Yield each problem with its scores by key, as soon as all are there."""
+    """Yield each problem with the scores of its chains by key, as soon as all of it is there."""
     by_id = {job.problem_id: job for job in jobs}
-    scores: dict[str, dict[str, Scored]] = {job.problem_id: {} for job in jobs}
-    for scored in engine.score([job.request for job in jobs]):
-        found = scores[scored.problem_id]
-        found[scored.key] = scored
-        if len(found) == len(by_id[scored.problem_id].request.continuations):
-            yield by_id[scored.problem_id], scores.pop(scored.problem_id)
+    chains: dict[str, dict[str, Scored]] = {job.problem_id: {} for job in jobs}
+    requests = [job.first() for job in jobs]
+    while requests:
+        left = {request.problem_id: len(request.continuations) for request in requests}
+        further = []
+        for scored in engine.score(requests):
+            job = by_id[scored.problem_id]
+            if (slot := job.slots.get(scored.key.partition("#")[0])) is not None:
+                slot.take(scored)
+            else:
+                chains[job.problem_id][scored.key] = scored
+            left[job.problem_id] -= 1
+            if left[job.problem_id]:
+                continue
+            if (request := job.further()) is not None:
+                further.append(request)
+            else:
+                yield job, chains.pop(job.problem_id)
+        requests = further
 
 
-def _failures(job: _Job, scores: Mapping[str, Scored]) -> dict[str, str]:
+def _failures(job: _Job, chains: Mapping[str, Scored]) -> dict[str, str]:
     """Return why candidates were not scored: a chain, the slot after it, or the slot alone could not be."""
-    reasons = {}
+    reasons = dict(job.unwritable)
     for name in job.rules:
-        needed = (scores[name], scores[f"{name}/{_SLOT}"], scores[_SLOT])
-        if error := next((one.error for one in needed if one.error), None):
+        if name in reasons:
+            continue
+        errors = (chains[name].error, *(slot.error for slot in job.pair(name)))
+        if error := next(filter(None, errors), None):
             reasons[name] = error
     return reasons
 
@@ -213,12 +258,11 @@ def _rows(
     job: _Job, scores: Mapping[str, Scored], done: Sequence[str], known: Mapping[str, float], policy: str
 ) -> list[Likelihood]:
     means = {**known, **{name: float(scores[name].logprobs.mean(dtype=np.float64)) for name in done}}
-    without = scores[_SLOT].logprobs
     rows = []
     for name in done:
         entropies = scores[name].entropies
         logprobs = scores[name].logprobs.astype(np.float64)
-        within = scores[f"{name}/{_SLOT}"].logprobs
+        within, without = job.pair(name)
         rivals = [means[other] for other in job.own if other != name and other in means]
         rows.append(
             Likelihood(
@@ -232,18 +276,16 @@ def _rows(
                 perplexity=math.exp(min(-means[name], _MOST_EXPONENT)),
                 mean_entropy=None if entropies is None else float(entropies.mean(dtype=np.float64)),
                 rank=1 + sum(rival > means[name] for rival in rivals) if rivals else None,
-                answer_logprob_with=_total(within[job.opening :]),
-                answer_logprob_without=_total(without[job.opening :]),
-                opening_logprob_with=_total(within[: job.opening]),
-                opening_logprob_without=_total(without[: job.opening]),
+                answer_logprob_with=within.answer_logprob,
+                answer_logprob_without=without.answer_logprob,
+                opening_logprob_with=within.opening_logprob,
+                opening_logprob_without=without.opening_logprob,
+                answer_slack=within.slack + without.slack,
+                answer_place=job.places[name].place,
                 boundary_rule=job.rules[name],
             )
         )
     return rows
-
-
-def _total(logprobs: NDArray[np.float32]) -> float:
-    return float(logprobs.sum(dtype=np.float64))
 
 
 def _arrays(scored: Scored, candidate_id: str) -> TokenArrays:

@@ -25,7 +25,9 @@ Scored = tuple[int, Candidate, Likelihood]
 _REFERENCE: Source = "self_explanation"
 _QUANTITIES: dict[str, Callable[[Candidate, Likelihood], float | None]] = {
     "mean_logprob": lambda _, row: row.mean_logprob,
-    "answer_lift": lambda _, row: row.answer_logprob_with - row.answer_logprob_without,
+    "answer_lift": lambda _, row: _lift(row),
+    "answer_lift_answered": lambda _, row: None if row.answer_place == "end" else _lift(row),
+    "answer_slack": lambda _, row: row.answer_slack,
     "answer_logprob_with": lambda _, row: row.answer_logprob_with,
     "answer_logprob_without": lambda _, row: row.answer_logprob_without,
     "mean_entropy": lambda _, row: row.mean_entropy,
@@ -36,6 +38,13 @@ _QUANTITIES: dict[str, Callable[[Candidate, Likelihood], float | None]] = {
     "repetitive": lambda candidate, _: candidate.repetitive,
     "truncated": lambda candidate, _: candidate.truncated,
 }
+
+
+def _lift(row: Likelihood) -> float | None:
+    # rows of earlier versions hold another number
+    return None if row.answer_place is None else row.answer_logprob_with - row.answer_logprob_without
+
+
 _RATES = {"reaches_answer", "leaks_answer", "repetitive", "truncated"}
 
 

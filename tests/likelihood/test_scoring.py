@@ -49,22 +49,59 @@ def test_numbers_of_a_chain_of_three_tokens(tmp_path: Path) -> None:
     # the slot is \boxed{1}: seven tokens open it, "1" and "}" are the answer
     assert row.opening_logprob_without == pytest.approx(-2.8)
     assert row.answer_logprob_without == pytest.approx(-1.7)
-    # after "ab" all stand two places later
-    assert row.opening_logprob_with == pytest.approx(-4.2)
-    assert row.answer_logprob_with == pytest.approx(-2.1)
+    # after "ab" and an empty line all stand four places later
+    assert row.opening_logprob_with == pytest.approx(-5.6)
+    assert row.answer_logprob_with == pytest.approx(-2.5)
+    assert (row.answer_place, row.answer_slack) == ("end", 0)
     assert row.boundary_rule == ENDED
 
 
-def test_the_slot_has_the_same_ids_with_and_without_the_chain(tmp_path: Path) -> None:
-    run = run_with(tmp_path, [fakes.candidate(text="x = 1, so \\boxed{7}")])
+@pytest.mark.parametrize(
+    ("text", "within", "alone", "place"),
+    [
+        ("x = 1, so \\boxed{7}", "x = 1, so ", "", "box"),
+        ("x is \\( \\boxed{7} \\)", "x is \\( ", "\\( ", "box"),
+        ("The answer is $7$.", "The answer is $", "$", "text"),
+        ("\\(2\\) and \\[x = \\boxed{7}\\]", "\\(2\\) and \\[x = ", "\\[", "box"),
+        ("\\(2\\): \\boxed{7}", "\\(2\\): ", "", "box"),
+        ("so x ", "so x\n\n", "", "end"),
+        ("  ", "", "", "end"),
+    ],
+)
+def test_the_slot_is_written_as_the_chain_writes_its_answer(
+    tmp_path: Path, text: str, within: str, alone: str, place: str
+) -> None:
+    run = run_with(tmp_path, [fakes.candidate(text=text)])
     engine = fakes.PositionScorer()
-    scored(run, engine)
+    (row,) = scored(run, engine).values()
     (request,) = engine.requests
-    by_key = {one.key: one for one in request.continuations}
-    alone, within = by_key["slot"], by_key["expert-0/slot"]
-    assert within.token_ids[within.given :] == alone.token_ids == tuple(map(ord, "\\boxed{1}"))
-    assert within.token_ids[: within.given] == tuple(map(ord, "x = 1, so"))
+    by_key = {one.key: "".join(map(chr, one.token_ids)) for one in request.continuations}
+    assert by_key == {
+        "expert-0": text + "\0", f"slot:{alone}": alone + "\\boxed{1}", "slot/expert-0": within + "\\boxed{1}",
+    }  # fmt: skip
+    assert row.answer_place == place
     assert request.messages == BOXED.messages(fakes.problem())
+
+
+def test_a_chain_that_was_cut_off_has_an_answer_in_a_closed_box_or_none(tmp_path: Path) -> None:
+    cut = {"finish_reason": "length", "truncated": True}
+    texts = {"own-0": "The answer is 1", "own-1": "\\boxed{1} or \\boxed{", "own-2": "\\boxed{1"}
+    found = scored(
+        run_with(tmp_path, [fakes.candidate(name=n, text=t, **cut) for n, t in texts.items()]), fakes.PositionScorer()
+    )
+    assert {name: row.answer_place for (_, name), row in found.items()} == {
+        "own-0": "end", "own-1": "box", "own-2": "end",
+    }  # fmt: skip
+
+
+def test_rows_of_an_earlier_version_are_not_gone_on_with(tmp_path: Path) -> None:
+    run = run_with(tmp_path, [fakes.candidate(), fakes.candidate(name="expert-1")])
+    (row, _) = scored(run, fakes.PositionScorer()).values()
+    run.likelihoods_path(POLICY).unlink()
+    with Appender(run.likelihoods_path(POLICY)) as rows:
+        rows.append([replace(row, answer_place=None, answer_slack=None)])
+    with pytest.raises(UserError, match="earlier version"):
+        scored(run, fakes.PositionScorer())
 
 
 def test_sampled_ids_are_scored_as_they_are_and_other_texts_tokenised(tmp_path: Path) -> None:

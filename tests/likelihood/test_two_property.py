@@ -31,6 +31,8 @@ def likelihood(number: int, name: str, mean: float, lift: float, policy: str = "
         "answer_logprob_without": -3.0,
         "opening_logprob_with": -1.0,
         "opening_logprob_without": -1.0,
+        "answer_slack": 0.0,
+        "answer_place": "box",
         "boundary_rule": "text",
         **fields,
     }

@@ -143,6 +143,8 @@ def _score(
                 answer_logprob_without=-3.0 - step,
                 opening_logprob_with=-1.0,
                 opening_logprob_without=-1.0,
+                answer_slack=0.0,
+                answer_place="box",
                 boundary_rule="text",
             )
         )

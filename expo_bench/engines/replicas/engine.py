@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from expo_bench.engines.base import Completion, Gauge, Generator, Request, SamplingParams, Scored, ScoreRequest
@@ -18,6 +19,7 @@ from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids
 from expo_bench.engines.replicas.cluster import connect, import_ray, resources
 from expo_bench.engines.replicas.shares import Asked, Result, Work, key_of, next_share, remaining, undone
+from expo_bench.engines.vocabulary import Vocabulary
 from expo_bench.errors import EngineFailedError, UserError
 
 _log = logging.getLogger(__name__)
@@ -116,7 +118,6 @@ class ReplicaEngine:
         """
         self._ray = import_ray()
         self._load, self._model, self._revision, self._n = load, model, revision, n
-        self._tokenizer: Any = None
         self._pool = _Pool()
         self.gauge = Gauge()
         self._described: dict[str, Any] = {}
@@ -147,9 +148,23 @@ class ReplicaEngine:
 
     def tokenize(self, text: str) -> tuple[int, ...]:
         """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
-        if self._tokenizer is None:
-            self._tokenizer = load_tokenizer(find_model(self._model, self._revision))
         return chain_ids(self._tokenizer, text)
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        return load_tokenizer(find_model(self._model, self._revision))
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(self._tokenizer)
+
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        """Return what each id writes; see `base.Scorer.token_texts`."""
+        return [self._vocabulary.texts[token] for token in ids]
+
+    def cover(self, text: bytes) -> tuple[int, ...] | None:
+        """Return ids that write the text; see `base.Scorer.cover`."""
+        return self._vocabulary.cover(text)
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""

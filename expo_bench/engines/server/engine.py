@@ -98,6 +98,14 @@ class ServerEngine:
         """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
         return self._scorer.tokenize(text)
 
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        """Return what each id writes, as far as it came up; see `base.Scorer.token_texts`."""
+        return self._scorer.token_texts(ids)
+
+    def cover(self, text: bytes) -> tuple[int, ...] | None:
+        """Return ids that write the text; see `base.Scorer.cover`."""
+        return self._scorer.cover(text)
+
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
         return self._scorer.score(requests)

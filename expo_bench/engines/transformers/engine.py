@@ -7,6 +7,7 @@ the samples that had to go are begun again later; each has its own stream of ran
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from expo_bench.engines.rendering import chain_ids, end_ids, prompt_ids
 from expo_bench.engines.transformers.batching import Batch, Prompt, Running, failed
 from expo_bench.engines.transformers.scoring import score_prompt
 from expo_bench.engines.transformers.slots import Slots, install, next_logits
+from expo_bench.engines.vocabulary import Vocabulary
 from expo_bench.errors import UserError
 
 _PADDED_TOKENS = 4096
@@ -154,11 +156,24 @@ class TransformersEngine:
         """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
         return chain_ids(self._tokenizer, text)
 
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(self._tokenizer)
+
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        """Return what each id writes; see `base.Scorer.token_texts`."""
+        return [self._vocabulary.texts[token] for token in ids]
+
+    def cover(self, text: bytes) -> tuple[int, ...] | None:
+        """Return ids that write the text; see `base.Scorer.cover`."""
+        return self._vocabulary.cover(text)
+
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the likelihood of all continuations; see `base.Scorer.score`."""
         padded_tokens = _PADDED_TOKENS
         for request in requests:
             prompt = prompt_ids(self._tokenizer, request, self._enable_thinking)
+            vocabulary = self._vocabulary if any(one.marks for one in request.continuations) else None
             left = {}
             for one in request.continuations:
                 if reason := self._unfit(request, prompt, one):
@@ -168,7 +183,7 @@ class TransformersEngine:
             while left:
                 try:
                     for scored in score_prompt(
-                        self._model, request.problem_id, prompt, list(left.values()), padded_tokens
+                        self._model, request.problem_id, prompt, list(left.values()), padded_tokens, vocabulary
                     ):
                         del left[scored.key]
                         yield scored

@@ -5,13 +5,15 @@ itself, so that nothing is padded. The language model head, the dearest part wit
 that are scored only, a chunk at a time, and its softmax is in float32 whatever the model's type.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from expo_bench.engines.base import Continuation, Scored
+from expo_bench.engines.base import Branch, Continuation, Scored
 from expo_bench.engines.transformers.slots import causal_at_the_end
+from expo_bench.engines.vocabulary import Vocabulary
 
 _HEAD_CHUNK = 256
 _SOFTMAX_ROWS = 16
@@ -53,7 +55,12 @@ class SharedPrompt:
 
 @torch.inference_mode()
 def score_prompt(
-    model: Any, problem_id: str, prompt: Sequence[int], continuations: Sequence[Continuation], batch_tokens: int
+    model: Any,
+    problem_id: str,
+    prompt: Sequence[int],
+    continuations: Sequence[Continuation],
+    batch_tokens: int,
+    vocabulary: Vocabulary | None = None,
 ) -> Iterator[Scored]:
     """Yield the scores of one prompt's continuations.
 
@@ -63,6 +70,7 @@ def score_prompt(
         prompt: its token ids, at least one.
         continuations: what to score; each has at least one token to score.
         batch_tokens: tokens of the continuations in one pass at most, but for a single longer one.
+        vocabulary: of the model's tokenizer; needed where a continuation has marks.
     """
     before, last = list(prompt[:-1]), prompt[-1]
     cache = SharedPrompt()
@@ -70,7 +78,7 @@ def score_prompt(
         _hidden(model, [before], 0, cache)
     cache.has_prompt = True
     for batch in _batches(continuations, batch_tokens):
-        yield from _score_batch(model, problem_id, len(before), last, batch, cache)
+        yield from _score_batch(model, problem_id, len(before), last, batch, cache, vocabulary)
 
 
 def _batches(continuations: Sequence[Continuation], batch_tokens: int) -> Iterator[list[Continuation]]:
@@ -87,7 +95,13 @@ def _batches(continuations: Sequence[Continuation], batch_tokens: int) -> Iterat
 
 
 def _score_batch(
-    model: Any, problem_id: str, first: int, last: int, batch: Sequence[Continuation], cache: SharedPrompt
+    model: Any,
+    problem_id: str,
+    first: int,
+    last: int,
+    batch: Sequence[Continuation],
+    cache: SharedPrompt,
+    vocabulary: Vocabulary | None,
 ) -> Iterator[Scored]:
     """Score continuations of one prompt, whose `last` id, at position `first`, predicts their first token."""
     # a sequence's input is the prompt's last token and all of the continuation but its last
@@ -97,7 +111,8 @@ def _score_batch(
     ids = [one.token_ids[one.given :] for one in batch]
     scores = token_scores(model, wanted, torch.tensor([token for own in ids for token in own], device=wanted.device))
     logprobs, entropies = (torch.split(whole.cpu(), [len(own) for own in ids]) for whole in scores)
-    for one, own, *arrays in zip(batch, ids, logprobs, entropies, strict=True):
+    hidden_parts = torch.split(wanted, [len(own) for own in ids])
+    for one, own, own_hidden, *arrays in zip(batch, ids, hidden_parts, logprobs, entropies, strict=True):
         yield Scored(
             problem_id=problem_id,
             key=one.key,
@@ -105,7 +120,22 @@ def _score_batch(
             # copies, so that a kept array does not keep the whole batch
             logprobs=arrays[0].numpy().copy(),
             entropies=arrays[1].numpy().copy(),
+            branches=_branches(model, own_hidden, one, vocabulary) if vocabulary and one.marks else (),
         )
+
+
+def _branches(model: Any, hidden: torch.Tensor, one: Continuation, vocabulary: Vocabulary) -> tuple[Branch, ...]:
+    """What may stand at each place of hidden (T, H), exactly: all of the vocabulary is seen."""
+    queries, order = vocabulary.queries(one), torch.tensor(vocabulary.order, device=hidden.device)
+    found = []
+    for first in range(0, len(queries), _SOFTMAX_ROWS):
+        rows = head(model, hidden[first : first + _SOFTMAX_ROWS]).float().log_softmax(-1)
+        for row, query in zip(rows, queries[first : first + _SOFTMAX_ROWS], strict=True):
+            values = row[[token for token, _ in query.inside]].tolist()
+            inside = ((*token, value) for token, value in zip(query.inside, values, strict=True))
+            ends = (row[order[low:high]].logsumexp(-1).item() if high > low else -math.inf for low, high in query.ends)
+            found.append(Branch(inside=tuple(inside), ends=tuple(ends)))
+    return tuple(found)
 
 
 def _hidden(model: Any, rows: list[list[int]], first: int, cache: SharedPrompt) -> torch.Tensor:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from expo_bench.engines.rendering import chain_ids, prompt_ids
 from expo_bench.engines.vllm.adapters import adapter_options, load_adapter
 from expo_bench.engines.vllm.errors import load_failure, short_reason, step, watch
 from expo_bench.engines.vllm.options import check_early, resolved
-from expo_bench.engines.vllm.scoring import score
+from expo_bench.engines.vllm.scoring import MOST_LISTED, score
+from expo_bench.engines.vocabulary import Vocabulary
 from expo_bench.errors import UserError, install
 from expo_bench.rows import FinishReason
 
@@ -200,17 +202,33 @@ class VllmEngine:
         """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
         return chain_ids(self._tokenizer, text)
 
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(self._tokenizer)
+
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        """Return what each id writes; see `base.Scorer.token_texts`."""
+        return [self._vocabulary.texts[token] for token in ids]
+
+    def cover(self, text: bytes) -> tuple[int, ...] | None:
+        """Return ids that write the text; see `base.Scorer.cover`."""
+        return self._vocabulary.cover(text)
+
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
-        sampling = self._vllm.SamplingParams(
-            temperature=0.0,
-            max_tokens=1,
-            # 0: the prompt's own tokens and no other
-            prompt_logprobs=0,
-            flat_logprobs=True,
-            detokenize=False,
-            output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
-        )
+
+        def sampling(listed: int) -> Any:
+            return self._vllm.SamplingParams(
+                temperature=0.0,
+                max_tokens=1,
+                # 0: the prompt's own tokens and no other
+                prompt_logprobs=listed,
+                flat_logprobs=True,
+                detokenize=False,
+                output_kind=self._vllm.sampling_params.RequestOutputKind.FINAL_ONLY,
+            )
+
+        most = self._config.model_config.max_logprobs
         return score(
             self._llm.llm_engine,
             self._tokenizer,
@@ -219,6 +237,8 @@ class VllmEngine:
             enable_thinking=self._enable_thinking,
             context=self._config.model_config.max_model_len,
             window=self._window,
+            listed=MOST_LISTED if most < 0 else min(MOST_LISTED, most),
+            vocabulary=lambda: self._vocabulary,
             adapter=self._adapter,
         )
 

@@ -57,6 +57,12 @@ def logprob(token: int) -> float:
     return -(token % 8) / 4
 
 
+def scores_of(token: int, listed: int) -> dict[str, dict[str, Any]]:
+    """Return what a place tells: the token that stands there; where more are asked for, `x` as well, as likely as a."""
+    found = {token: logprob(token), **({ord("x"): logprob(97)} if listed else {})}
+    return {str(one): {"logprob": value, "rank": 1, "decoded_token": chr(one)} for one, value in found.items()}
+
+
 def usual(path: str, asked: dict[str, Any]) -> dict[str, Any]:
     """Return a good completion of three tokens, one of which tells the seed."""
     logprobs = [-0.5, -0.25, -0.25]
@@ -72,7 +78,7 @@ def usual(path: str, asked: dict[str, Any]) -> dict[str, Any]:
         }
     else:
         if "prompt_logprobs" in asked:
-            scores = [{str(token): {"logprob": logprob(token), "rank": 1}} for token in asked["prompt"]]
+            scores = [scores_of(token, asked["prompt_logprobs"]) for token in asked["prompt"]]
             return {"choices": [{"index": 0, "text": text, "prompt_logprobs": [None, *scores[1:]]}]}
         choice = {"index": 0, "text": text, "finish_reason": "stop", "logprobs": {"token_logprobs": logprobs}}
     return {
@@ -181,6 +187,8 @@ class _Handler(BaseHTTPRequestHandler):
             plan = server.tokenizing[0] if len(server.tokenizing) == 1 else server.tokenizing.pop(0)
         ids = token_ids(asked)
         body: dict[str, Any] = {"tokens": ids, "count": len(ids)}
+        if asked.get("return_token_strs"):
+            body["token_strs"] = list(map(chr, ids))
         if server.max_model_len is not None:
             body["max_model_len"] = server.max_model_len
         if plan.edit:

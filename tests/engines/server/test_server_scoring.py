@@ -1,5 +1,6 @@
 """Scoring through the server engine, against a real HTTP server on loopback that misbehaves."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -90,7 +91,38 @@ def test_thinking_goes_to_the_chat_template(server: FakeServer) -> None:
 def test_tokenize_appends_the_end_of_turn(server: FakeServer, engine: ServerEngine) -> None:
     assert engine.tokenize("ab") == (97, 98, END)
     assert engine.tokenize("") == (END,)
-    assert len(server.seen) == 4  # the end of turn is looked for once, with two requests
+    # the end of turn is looked for once, with two requests, and how the tokenizer writes a space, with one
+    assert len(server.seen) == 5
+
+
+def test_what_tokens_write_is_known_from_what_was_tokenised(engine: ServerEngine) -> None:
+    ids = engine.tokenize("ab c")
+    assert engine.token_texts(ids[:-1]) == [b"a", b"b", b" ", b"c"]
+    assert engine.cover(b"ab") == (97, 98)
+    assert engine.cover(b"\xc3") is None
+    assert engine.token_texts([1000]) == [b"\xff"]
+
+
+def test_other_ways_to_write_a_text_are_listed(server: FakeServer, engine: ServerEngine) -> None:
+    ids = engine.tokenize("bax")[:-1]
+    part = Continuation(key="a", token_ids=ids, given=1, text=b"ax", marks=(1, 2))
+    got = score(engine, request("q", part))["q", "a"]
+    assert [asked["prompt_logprobs"] for asked in scoring(server)] == [20]
+    first, second = got.branches
+    # a has -0.25 where it stands; x, which the server lists everywhere, as well
+    assert first.inside == ((97, 1, -0.25),)
+    assert first.ends == pytest.approx((-0.25, -math.inf))
+    assert second.ends == pytest.approx((-math.inf, -0.25))
+    assert first.unseen == 0
+    assert second.unseen == pytest.approx(1 - math.exp(-0.25))
+
+
+@pytest.mark.parametrize("names", [None, ["a"], [1, 2]])
+def test_tokens_without_names_are_one_clear_line(server: FakeServer, engine: ServerEngine, names: Any) -> None:
+    engine.tokenize("ab")
+    server.tokenizing = [Plan(edit=lambda body: body.update(token_strs=names))]
+    with pytest.raises(UserError, match="token_strs"):
+        engine.tokenize("ab")
 
 
 def test_scores_many_at_a_time(server: FakeServer, engine: ServerEngine) -> None:
