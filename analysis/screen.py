@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
-from expo_bench import RunFolder, UserError, stats
+from expo_bench import RunFolder, UserError, intervals, stats
 from expo_bench.rows import Candidate, Likelihood, Problem
 
 QUANTITIES = {
@@ -32,6 +32,7 @@ QUANTITIES = {
     "nll_expert": "nats a token of the expert solutions",
     "bits_per_byte": "bits a byte of the expert solutions",
 }
+RATES = ("pass@1", "pass@n", "mixed", "reached", "signal")
 DRAWS = 10_000
 LEAST_BASES = 4
 """Below, a rank correlation says nothing."""
@@ -46,8 +47,9 @@ class Number:
     quantity: str
     subset: str
     value: float
-    ci_low: float
-    ci_high: float
+    ci_low: float | None
+    """None with fewer than two problems."""
+    ci_high: float | None
     n_problems: int
 
 
@@ -123,28 +125,28 @@ def _subsets(problems: Sequence[Problem]) -> list[tuple[str, list[int]]]:
 
 
 def _numbers(subset: str, found: Sequence[Mapping[str, float]]) -> list[Number]:
-    """Means over problems, each counting once, with intervals from a bootstrap of the problems."""
-    numbers = []
-    for name in QUANTITIES:
-        values = np.array([one[name] for one in found if name in one])
-        if not values.size:
-            continue
-        low, high = _interval(_resampled(values))
-        mean = float(values.mean())
-        numbers.append(
-            Number(quantity=name, subset=subset, value=mean, ci_low=low, ci_high=high, n_problems=values.size)
+    """Means over problems, each counting once, with the intervals that the two-property table has."""
+    names = [name for name in QUANTITIES if any(name in one for one in found)]
+    values = np.array([[one.get(name, 0.0) for name in names] for one in found])
+    weights = np.array([[float(name in one) for name in names] for one in found])
+    counts = stats.resample_counts(len(found), DRAWS, 0)
+    ends = intervals.of_columns(values, weights, np.isin(names, RATES), counts, 0)
+    means, _ = stats.clustered_mean(values, weights)
+    return [
+        Number(
+            quantity=name,
+            subset=subset,
+            value=float(means[at]),
+            ci_low=_known(ends[0][at]),
+            ci_high=_known(ends[1][at]),
+            n_problems=int(weights[:, at].sum()),
         )
-    return numbers
+        for at, name in enumerate(names)
+    ]
 
 
-def _resampled(values: stats.Floats) -> stats.Floats:
-    places = np.random.default_rng(0).integers(0, values.size, (DRAWS, values.size))
-    return np.asarray(values[places].mean(axis=1))
-
-
-def _interval(draws: stats.Floats) -> tuple[float, float]:
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return float(low), float(high)
+def _known(end: float) -> float | None:
+    return None if math.isnan(end) else float(end)
 
 
 def gains(study: Path) -> dict[str, float]:
@@ -183,7 +185,7 @@ def _correlation(quantity: str, arm: str, pairs: stats.Floats) -> Correlation | 
     places = np.random.default_rng(0).integers(0, len(pairs), (2000, len(pairs)))
     # a draw in which one side is constant has no correlation
     draws = [one for one in (spearman(pairs[at]) for at in places) if not math.isnan(one)]
-    low, high = _interval(np.array(draws))
+    low, high = np.quantile(draws, [0.025, 0.975]).tolist()
     return Correlation(quantity=quantity, arm=arm, value=value, ci_low=low, ci_high=high, n_bases=len(pairs))
 
 
@@ -217,7 +219,8 @@ def page(names: Sequence[str], screens: Sequence[Sequence[Number]], found: Seque
 
 
 def _cell(number: Number) -> str:
-    return f"{number.value:.3g} [{number.ci_low:.3g}, {number.ci_high:.3g}] ({number.n_problems})"
+    ends = "" if number.ci_low is None else f" [{number.ci_low:.3g}, {number.ci_high:.3g}]"
+    return f"{number.value:.3g}{ends} ({number.n_problems})"
 
 
 def _correlated(one: Correlation) -> str:

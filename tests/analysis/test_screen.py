@@ -94,6 +94,10 @@ def test_page_of_studies(tmp_path: Path) -> None:
     described = json.loads((tmp_path / "out" / "screen.json").read_text())
     solved = {row["subset"]: row["value"] for row in described["runs"][3]["screen"] if row["quantity"] == "pass@1"}
     assert solved == {"all": 0.75, "level=4": 1.0, "level=5": 0.5}
+    none = described["runs"][0]["screen"]
+    low, high = next((row["ci_low"], row["ci_high"]) for row in none if row["quantity"] == "pass@1")
+    # nothing solved in 4 problems does not mean that nothing would be in others
+    assert low == 0.0 and 0.2 < high < 1.0
     assert described["runs"][3]["gains"] == {"grpo": pytest.approx(0.5)}
     (one,) = [row for row in described["correlations"] if row["quantity"] == "pass@1"]
     assert one["value"] == pytest.approx(spearmanr(range(5), gained).statistic) and one["n_bases"] == 5

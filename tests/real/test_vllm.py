@@ -115,6 +115,15 @@ def test_sum_logprob_is_that_of_a_full_forward_pass(
             assert completion.sum_logprob == pytest.approx(expected, abs=NATS_PER_TOKEN * len(tokens))
 
 
+def test_the_gauge_tells_what_is_written(engine: VllmEngine, real_requests: list[Request]) -> None:
+    seen = [
+        (engine.gauge.running, engine.gauge.tokens)
+        for _ in engine.generate(real_requests, SamplingParams(temperature=1.0, top_p=1.0, max_tokens=64))
+    ]
+    assert all(running < len(seen) for running, _ in seen)
+    assert any(tokens > running > 0 for running, tokens in seen) and seen[-1] == (0, 0)
+
+
 def test_description(engine: VllmEngine, real_model: str) -> None:
     described = engine.describe()
     assert (described["engine"], described["dtype"], described["name"]) == ("vllm", "bfloat16", real_model)
