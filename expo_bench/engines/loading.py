@@ -1,6 +1,7 @@
 """A model's name -> its files, and the model itself."""
 
 import json
+import logging
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,36 @@ def check_device(device: str) -> None:
         raise UserError(f"device {device} cannot be used ({reason}): choose auto or cpu, or another torch") from error
 
 
+def check_hub(files: ModelFiles) -> None:
+    """See that the hub, or the copy of it here, has the model, before an engine asks with retries of its own.
+
+    Raises:
+        UserError: it has not, or cannot be reached.
+    """
+    if Path(files.path).exists() or files.gguf_file:
+        return
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    chatty = logging.getLogger("huggingface_hub")
+    level = chatty.level
+    # one line at the end in place of one for each of its attempts
+    chatty.setLevel(logging.ERROR)
+    try:
+        hf_hub_download(files.path, "config.json", revision=files.revision)
+    except LocalEntryNotFoundError as error:
+        raise UserError(
+            f"model {files.path} is not here, and the hub cannot be reached: check name and network, or give a folder"
+        ) from error
+    except EntryNotFoundError:
+        return  # adapters have no config.json
+    except (OSError, ValueError) as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"the hub gives no model {files.path} ({reason}): check its name, or give a folder") from error
+    finally:
+        chatty.setLevel(level)
+
+
 def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     """Return the model in evaluation mode on `device`; adapters are merged into the model that they belong to.
 
@@ -141,14 +172,15 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
         UserError: it cannot be loaded.
     """
     check_device(device)
+    check_hub(files)
     base = base_of(files)
     if base is not None:
         return _merged(files, base, dtype, device)
     from transformers import AutoModelForCausalLM, GgufConfig
-    from transformers.utils import logging
+    from transformers.utils import logging as told
 
     # a bar for the weights would break into the run's own
-    logging.disable_progress_bar()
+    told.disable_progress_bar()
     # blocks left packed would be unpacked again in every product
     extra = {"quantization_config": GgufConfig(dequantize=True)} if files.gguf_file else {}
     try:

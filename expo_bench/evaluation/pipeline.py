@@ -2,7 +2,7 @@
 
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation import metrics
-from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params, save_plan
+from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params
 from expo_bench.evaluation.sampling import sample
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.stage import grade
@@ -22,7 +22,6 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         for one in planned.loaded:
             for warning in one.warnings:
                 progress.note(f"{one.provenance['name']}: {warning}")
-        save_plan(planned)
         manifest = _draw(planned, progress)
         total = len(planned.problems) * config.n
         advance = progress.start("grading", total, 0)

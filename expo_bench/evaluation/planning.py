@@ -137,7 +137,7 @@ def sampling_params(config: EvalConfig) -> SamplingParams:
     )
 
 
-def save_plan(planned: Plan) -> None:
+def _save_plan(planned: Plan) -> None:
     """Write the settings and the problems of a new run; take out of an old one the errors that are drawn again."""
     run = planned.run
     if not run.manifest_path.is_file():
@@ -160,7 +160,8 @@ def finish(run: RunFolder, manifest: Manifest, counts: dict[str, int]) -> None:
 
 
 def begin(planned: Plan, model: dict[str, Any], progress: Progress) -> Manifest:
-    """Write the manifest of a new run, or check that a stopped one goes on with the same model."""
+    """Write settings, problems and manifest of a new run, or check that a stopped one goes on with the same model."""
+    _save_plan(planned)
     run = planned.run
     if run.manifest_path.is_file():
         manifest = run.read_manifest()

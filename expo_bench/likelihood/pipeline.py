@@ -16,7 +16,6 @@ from expo_bench.evaluation.planning import (
     open_planned,
     resume_candidates_config,
     sampling_params,
-    save_plan,
 )
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
@@ -49,7 +48,6 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
         for one in planned.loaded:
             for warning in one.warnings:
                 progress.note(f"{one.provenance['name']}: {warning}")
-        save_plan(planned)
         manifest = _draw(planned, config, progress)
         if config.draws_own:
             total = len(planned.problems) * config.n

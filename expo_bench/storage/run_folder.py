@@ -40,6 +40,28 @@ SCHEMA_VERSION = 1
 _LOCKS = Path("/proc/locks")
 
 
+class Lock:
+    """A folder that this process writes to, until it is closed; one that nothing was written into goes with it."""
+
+    def __init__(self, handle: IO[bytes], path: Path) -> None:
+        self._handle = handle
+        self._path = path
+
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the folder go."""
+        file = self._path / ".lock"
+        if file.is_file() and [path.name for path in self._path.iterdir()] == [".lock"]:
+            file.unlink()
+            self._path.rmdir()
+        self._handle.close()
+
+
 class RunFolder:
     """One run on disk. Reading needs no lock; whoever writes holds `lock()`."""
 
@@ -75,8 +97,8 @@ class RunFolder:
         """Return the file of one grader's verdicts."""
         return self.path / "grades" / f"{file_name(grader)}.jsonl"
 
-    def lock(self) -> IO[bytes]:
-        """Take the folder for this process; the lock dies with the process or when the file is closed.
+    def lock(self) -> "Lock":
+        """Take the folder for this process; the lock dies with the process or when it is closed.
 
         Raises:
             UserError: another process writes into this folder, or it cannot be written to.
@@ -91,7 +113,7 @@ class RunFolder:
             raise UserError(
                 f"another process is writing to {self.path}; wait for it or choose another folder with -o"
             ) from error
-        return handle
+        return Lock(handle, self.path)
 
     def being_written(self) -> bool:
         """Tell whether a process of this machine holds the folder, without taking it even for a moment."""

@@ -87,13 +87,12 @@ def begin(run: RunFolder, n_problems: int) -> None:
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.engines.choosing import open_engine
     from expo_bench.evaluation.planning import begin as write_manifest
-    from expo_bench.evaluation.planning import plan, save_plan
+    from expo_bench.evaluation.planning import plan
 
     data = run.path.parent / "volume.jsonl"
     rows = problems(n_problems)
     write_atomically(data, "".join(json.dumps({"question": row.question, "answer": row.answer}) + "\n" for row in rows))
     planned = plan(config(data), run.path)
-    save_plan(planned)
     engine = open_engine(EngineSpec(engine="transformers", model="micro"))
     write_manifest(planned, engine.describe(), TerminalProgress())
     engine.close()

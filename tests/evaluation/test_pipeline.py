@@ -115,6 +115,8 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["eval", "-m", "micro", "-b", "micro,micro"], "same problem ids"),
         (["eval", "-m", "micro", "-b", "micro", "--temperature", "0"], "greedy"),
         (["eval", "-m", "no/such/model", "-b", "micro"], "neither micro"),
+        (["eval", "-m", "org/none", "-b", "micro"], "model org/none is not here, and the hub cannot be reached"),
+        (["eval", "-m", "micro", "-b", "micro", "engine_options.device=cuda:9"], "device cuda:9 cannot be used"),
         (["eval", "-m", "micro", "-b", "micro", "--prompt", "nope"], "neither a file nor one of"),
         (["eval", "-m", "micro", "-b", "micro", "--chat-template", "nope"], "nope"),
         (["eval", "-m", "micro", "-b", "micro", "engine_options.speed=9"], "no option speed"),
@@ -134,6 +136,8 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str],
     last = done.stderr.strip().splitlines()[-1]
     assert says in last
     assert "Traceback" not in done.stderr
+    # a start that failed leaves nothing behind
+    assert {path.name for path in tmp_path.rglob("*")} <= {"bad.jsonl", "results"}
 
 
 def test_another_run_in_the_folder_is_refused(finished: Path) -> None:

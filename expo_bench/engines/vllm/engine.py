@@ -17,7 +17,7 @@ from typing import Any
 
 from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
-from expo_bench.engines.loading import base_of, find_model
+from expo_bench.engines.loading import base_of, check_hub, find_model
 from expo_bench.engines.rendering import chain_ids, prompt_ids
 from expo_bench.engines.vllm.adapters import adapter_options, load_adapter
 from expo_bench.engines.vllm.errors import load_failure, short_reason, step, watch
@@ -90,6 +90,7 @@ class VllmEngine:
         self._files = find_model(model, revision)
         if self._files.gguf_file:
             raise UserError(f"the vllm engine does not read GGUF files: use --engine transformers for {model}")
+        check_hub(self._files)
         self._base = base_of(self._files)
         if self._base:
             options = {**adapter_options(self._files), **options}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.engines.base import Generator
-from expo_bench.evaluation.planning import Plan, Progress, begin, open_planned, sampling_params, save_plan
+from expo_bench.evaluation.planning import Plan, Progress, begin, open_planned, sampling_params
 from expo_bench.evaluation.sampling import missing_samples, sample
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
@@ -52,7 +52,6 @@ def explore(planned: Plan, progress: Progress, *, wave: int, enough: int) -> dic
     n = planned.config.n
     engine: Generator | None = None
     with planned.run.lock(), Judge() as judge:
-        save_plan(planned)
         try:
             for first in range(0, n, wave):
                 found = graded_rollouts(planned.run, planned.problems)
