@@ -75,7 +75,10 @@ REFUSED = [
     ({"still": {"thoughts": "micro", "mask": "both"}}, "still.mask belongs to still.learn dpo"),
     ({"preference": {"beta": 0.2}}, "preference belongs to still.learn dpo"),
     ({"still": {"thoughts": "micro", **DPO}, "preference": {"rejected": "any"}}, "still rejects wrong rollouts only"),
-    ({"still": {"thoughts": "micro", "cleaning": {"words": 3}}}, "still.cleaning.words (did you mean min_words?): no such setting"),
+    (
+        {"still": {"thoughts": "micro", "cleaning": {"words": 3}}},
+        "still.cleaning.words (did you mean min_words?): no such setting",
+    ),
     ({"still": {"thoughts": None}}, "still.thoughts: should be a valid string"),
     ({"still": {"dpo_learning_rate": 1e-5}}, "still.dpo_learning_rate belongs to still.learn dpo"),
     ({"rounds": 3}, "must be a multiple of rounds"),
