@@ -4,11 +4,12 @@ import typer
 
 
 def list_() -> None:
-    """List the benchmarks with their sizes, the prompts, the engines, and the presets by which files are read."""
+    """List the benchmarks with their sizes, the prompts, the engines, presets by which files are read, and methods."""
     from expo_bench.problems import BENCHMARKS, published
     from expo_bench.problems.loading import GROUPS
     from expo_bench.problems.reading.presets import presets
     from expo_bench.prompts import SOLVE_PROMPTS
+    from expo_bench.trainers.methods.finding import find_method, method_names
 
     typer.echo(f"benchmarks: {', '.join(BENCHMARKS)}")
     for group, names in GROUPS.items():
@@ -23,3 +24,7 @@ def list_() -> None:
     typer.echo("presets, for -b, import, train and thoughts (* needs no --preset where a file is unmistakable):")
     for preset in presets().values():
         typer.echo(f"  {preset.name}{'*' if preset.marks else ''}: {preset.about}")
+    typer.echo("methods, for train:")
+    width = max(map(len, method_names()))
+    for name in method_names():
+        typer.echo(f"  {name:<{width}}  {find_method(name).summary()}")

@@ -190,7 +190,8 @@ def _differing(first: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 def _problems(recipe: "Recipe") -> str:
     """Return which problems there are; what only another machine may have does not stop a plan."""
-    from expo_bench.trainers.checks import checked_problems, is_elsewhere
+    from expo_bench.trainers.checks import checked_problems, is_elsewhere, with_solution
+    from expo_bench.trainers.methods.finding import find_method
 
     try:
         loaded = checked_problems(recipe)
@@ -199,6 +200,8 @@ def _problems(recipe: "Recipe") -> str:
             raise
         return f"not loaded, {str(error).partition(';')[0]}"
     notes = "".join(f"; {warning}" for warning in loaded.warnings)
+    if find_method(recipe.method).needs_solutions(recipe):
+        notes = f", {with_solution(loaded)} of them with a solution{notes}"
     split = f" ({recipe.split})" if recipe.split else ""
     return f"{len(loaded.problems)} of {recipe.benchmark}{split}{notes}"
 

@@ -63,12 +63,7 @@ def most_drawn(recipe: Recipe) -> tuple[int, int, int]:
         problems = recipe.prompts_per_step * recipe.minibatches
         others = sum(number for source, number in drawn.items() if source != "own")
         return recipe.steps // recipe.updates_per_batch, problems * drawn.get("own", 0), problems * others
-    if recipe.still is not None:
-        # the first round imitates, and draws nothing
-        return recipe.rounds - 1, recipe.still.problems * recipe.still.rollouts, 0
-    problems = recipe.prompts_per_step * recipe.steps // recipe.rounds
-    explanations = problems * recipe.expo.per_problem if recipe.method in ("expo_dpo", "star") else 0
-    return recipe.rounds, 0 if recipe.method == "sft_expert" else problems * recipe.num_generations, explanations
+    return recipe.of_rounds.draws_at_most(recipe)
 
 
 def work(recipe: Recipe, trl: Mapping[str, Any], n_processes: int) -> Work:

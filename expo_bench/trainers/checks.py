@@ -7,6 +7,7 @@ from expo_bench.problems import Loaded
 from expo_bench.problems.base import Unavailable
 from expo_bench.prompts import explain_prompt, solve_prompt
 from expo_bench.trainers.data import training_problems
+from expo_bench.trainers.methods.finding import find_method
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rounds.imitating import check_thoughts
 
@@ -37,7 +38,18 @@ def checked_problems(recipe: Recipe) -> Loaded:
     check_evaluation(recipe)
     if recipe.still is not None:
         check_thoughts(recipe)
-    return training_problems(recipe)
+    loaded = training_problems(recipe)
+    if find_method(recipe.method).needs_solutions(recipe) and not with_solution(loaded):
+        raise UserError(
+            f"{recipe.method} learns from solutions, and none of the {len(loaded.problems)} problems of "
+            f"{recipe.benchmark} has one: give rows a field solution, or choose another method"
+        )
+    return loaded
+
+
+def with_solution(loaded: Loaded) -> int:
+    """Return how many of the problems have a solution."""
+    return sum(bool(problem.solution) for problem in loaded.problems)
 
 
 def is_elsewhere(error: UserError) -> bool:

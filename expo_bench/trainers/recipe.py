@@ -13,11 +13,7 @@ from expo_bench.thoughts.selection import Selection
 from expo_bench.trainers import sections
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.finding import find_method, method_names
-
-IN_ROUNDS = ("expo_dpo", "dpo_expert", "sft_expert", "star", "still")
-"""Methods that train on files that the harness makes, in rounds; the others are those of `methods/`."""
-PREFERENCE = ("expo_dpo", "dpo_expert")
-"""Methods whose rounds are all DPO; `still` may have such rounds after its first."""
+from expo_bench.trainers.methods.rounds import RoundsMethod
 
 
 class ExpoTerm(Settings):
@@ -169,18 +165,20 @@ class Recipe(ProblemReading):
         if not isinstance(values, dict) or isinstance(values.get("settings"), Settings):
             return values
         name = values.get("method")
-        if name is None or name in IN_ROUNDS:
+        if name is None:
             return values
         if name not in method_names():
-            names = sorted((*method_names(), *IN_ROUNDS))
-            raise ValueError(f"method: {name!r} is none of {', '.join(names)}{did_you_mean(str(name), names)}")
+            near = did_you_mean(str(name), method_names())
+            raise ValueError(f"method: {name!r} is none of {', '.join(method_names())}{near}")
+        if not find_method(name).is_online:
+            return values
         return sections.taken(find_method(name), values, set(cls.model_fields))
 
     @model_serializer(mode="wrap")
     def _with_section(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = handler(self)
         settings = values.pop("settings", None)
-        if self.method not in IN_ROUNDS:
+        if self.is_online:
             values.pop("expo", None)
             if settings:
                 values[sections.name_of(self.of_method)] = settings
@@ -192,20 +190,18 @@ class Recipe(ProblemReading):
             self._check_online()
         elif self.updates_per_batch > 1:
             raise ValueError(f"minibatches and iterations belong to methods that draw at every step, not {self.method}")
-        if self.method in ("dpo_expert", "sft_expert") and "expo" in self.model_fields_set:
-            raise ValueError(f"{self.method} learns from expert chains: take expo out")
-        if self.method == "sft_expert" and self.rounds > 1:
-            raise ValueError("rounds belong to methods that draw: sft_expert learns from the same in each")
         if self.steps % self.rounds:
             raise ValueError(f"steps ({self.steps}) must be a multiple of rounds ({self.rounds})")
-        if self.method not in (*PREFERENCE, "still") and "preference" in self.model_fields_set:
-            raise ValueError(f"preference belongs to expo_dpo, dpo_expert and still, not to {self.method}")
-        self._check_still()
+        if not self.is_online:
+            self.of_rounds.check(self)
         return self
 
     def _check_online(self) -> None:
         if self.num_generations < 2:
             raise ValueError("num_generations must be 2 at least: an advantage is a difference within a group")
+        for section in ("preference", "still"):
+            if section in self.model_fields_set and getattr(self, section) is not None:
+                raise ValueError(f"{section} does nothing in {self.method}: take {section} out")
         if self.rounds > 1:
             raise ValueError(f"rounds belong to methods that are not online: {self.method} draws at every step")
         every = self.updates_per_batch
@@ -222,34 +218,6 @@ class Recipe(ProblemReading):
             )
         self.of_method.check(self)
 
-    def _check_still(self) -> None:
-        given = self.still
-        if (self.method == "still") != (given is not None):
-            raise ValueError("method still and the section still, which names its thoughts, belong together")
-        if given is None:
-            return
-        if "expo" in self.model_fields_set:
-            raise ValueError("still has no self-explanations: take expo out")
-        # a resolved recipe names all values, so only others than the default can be told from none
-        if self.num_generations != type(self).model_fields["num_generations"].default:
-            raise ValueError("still draws still.rollouts: take num_generations out")
-        if given.enough > given.rollouts:
-            raise ValueError(f"still.enough ({given.enough}) may not exceed still.rollouts ({given.rollouts})")
-        if given.thoughts == "micro" and self.benchmark != "micro":
-            raise ValueError(
-                "still.thoughts micro goes with benchmark micro; name a folder of expo-bench thoughts, or a file"
-            )
-        if given.learn == "dpo" and given.start == "backbone":
-            raise ValueError("still.learn dpo wants still.start continued: the backbone writes no thoughts to compare")
-        if given.learn == "sft":
-            idle = ["preference"] if "preference" in self.model_fields_set else []
-            idle += ["still.mask"] if given.mask != "thought" else []
-            idle += ["still.dpo_learning_rate"] if given.dpo_learning_rate is not None else []
-            if idle:
-                raise ValueError(f"{idle[0]} belongs to still.learn dpo: take it out")
-        if self.preference.rejected == "any":
-            raise ValueError("still rejects wrong rollouts only: take preference.rejected out")
-
     @property
     def of_still(self) -> Still:
         """The section still, which its method has."""
@@ -258,13 +226,19 @@ class Recipe(ProblemReading):
 
     def prefers(self, number: int) -> bool:
         """Return whether round `number` is one of DPO; else it is one of SFT."""
-        later = self.still is not None and self.still.learn == "dpo" and number > 0
-        return self.method in PREFERENCE or later
+        return not self.is_online and self.of_rounds.prefers(self, number)
 
     @property
     def is_online(self) -> bool:
         """Whether the method draws at every step."""
-        return self.method not in IN_ROUNDS
+        return find_method(self.method).is_online
+
+    @property
+    def of_rounds(self) -> type[RoundsMethod]:
+        """The class of a method in rounds."""
+        found = find_method(self.method)
+        assert issubclass(found, RoundsMethod)
+        return found
 
     @property
     def of_method(self) -> type[OnlineMethod]:

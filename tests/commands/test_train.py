@@ -27,6 +27,7 @@ def recipe(tmp_path, monkeypatch, offline):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(RECIPE))
     (tmp_path / "no_gold.jsonl").write_text('{"question": "What is 1 + 1?", "answer": null}\n')
+    (tmp_path / "bare.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
     return "small.yaml"
 
 
@@ -45,7 +46,7 @@ BAD = [
     (["small.yaml", "steps=0"], "steps: should be greater than or equal to 1"),
     (
         ["small.yaml", "method=grpo", "expo.beta=0.1"],
-        "expo is the section of expo_grpo, grpo_expert, not of grpo: take it out",
+        "expo is the section of expo_dpo, expo_grpo, grpo_expert, star, not of grpo: take it out",
     ),
     (["small.yaml", "trl.learning_speed=1"], "trl.learning_speed: GRPOConfig has no such field"),
     (["small.yaml", "trl.max_steps=1"], "trl.max_steps is set by the recipe itself"),
@@ -61,6 +62,8 @@ BAD = [
         ["small.yaml", "evaluation={benchmarks: [micro], n: 2, temperature: 0}", "--dry-run"],
         "evaluation: temperature 0",
     ),
+    (["grpo_expert", "-m", "micro", "-b", "bare.jsonl"], "none of the 1 problems of bare.jsonl has one"),
+    (["dpo_expert", "-m", "micro", "-b", "bare.jsonl", "--dry-run"], "dpo_expert learns from solutions"),
     (["expo_grp", "-m", "micro", "-b", "micro"], "did you mean expo_grpo?"),
     (["grpo", "-b", "micro"], "model: is not set"),
     (["small.yaml", "trl.optim=adamm"], "TRL refuses the recipe"),
@@ -82,6 +85,20 @@ def test_dry_run_says_what_a_run_would_cost(recipe):
     assert found["problems"] == "8 of micro (train)"
     assert found["trl"]["max_completion_length"] == 40
     assert not Path("results").exists()
+
+
+def test_a_plan_counts_the_solutions(recipe):
+    found = json.loads(
+        CliRunner().invoke(app, ["train", "sft_expert", "-m", "micro", "-b", "micro", "--dry-run", "--json"]).stdout
+    )
+    assert found["problems"] == "1471 of micro (train), 1471 of them with a solution"
+
+
+def test_list_tells_the_methods():
+    lines = CliRunner().invoke(app, ["list"]).stdout.splitlines()
+    told = dict(line.split(maxsplit=1) for line in lines[lines.index("methods, for train:") + 1 :])
+    assert {"grpo", "expo_grpo", "star", "still"} <= set(told)
+    assert told["expo_dpo"].startswith("The policy explains the gold answer to itself, and DPO prefers")
 
 
 def test_a_method_is_trained_without_a_recipe_on_a_file_without_splits(recipe):

@@ -37,6 +37,11 @@ class Method:
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod
+    def needs_solutions(cls, recipe: "Recipe") -> bool:
+        """Tell whether it would do nothing of its own on problems without solutions."""
+        return False
+
+    @classmethod
     def check(cls, recipe: "Recipe") -> None:
         """See that the recipe fits the method.
 

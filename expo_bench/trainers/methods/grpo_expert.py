@@ -43,6 +43,12 @@ class GrpoExpert(OnlineMethod):
         check_temperature(recipe, settings.weight)
 
     @classmethod
+    def needs_solutions(cls, recipe: "Recipe") -> bool:
+        """Tell whether the term counts; see `Method`."""
+        settings: Any = recipe.settings
+        return bool(settings.weight)
+
+    @classmethod
     def beside_at_most(cls, settings: Any) -> int:
         """Return the chains that are learned from; see `OnlineMethod`."""
         return 1 if settings.weight else 0

@@ -30,15 +30,6 @@ from expo_bench.trainers.rounds.learning import learn
 from expo_bench.trainers.rounds.pairs import learning_rows
 from expo_bench.trainers.rounds.still import Material, imitate, keep_rollouts, problems_to_explore, self_improve
 
-_SOURCES = {
-    "expo_dpo": ("self_explanation", "own"),
-    "dpo_expert": ("own",),
-    "star": ("rationalised", "own"),
-    # expert chains are the problems' own: nothing is drawn
-    "sft_expert": (),
-    "still": ("own",),
-}
-
 
 def train_offline(recipe: Recipe, problems: list[Problem], folder: TrainingFolder, progress: Progress) -> None:
     """Train to the recipe's last step, from where the folder stands; a round that finds nothing to learn ends the run.
@@ -133,7 +124,7 @@ def _material(
     chosen = round_problems(recipe, problems, number)
     run = folder.round(number)
     left_out: Counter[str] = Counter()
-    if _SOURCES[recipe.method]:
+    if recipe.of_rounds.sources:
         left_out += make_candidates(_planned(recipe, chosen, number, model, run, recipe.num_generations), progress)
     files = find_model(model, recipe.revision if number == 0 else None)
     rows, more = learning_rows(recipe, chosen, run.candidates(), load_tokenizer(files))
@@ -165,7 +156,7 @@ def _candidates_config(recipe: Recipe, number: int, model: str, n: int) -> Candi
         "benchmarks": [recipe.benchmark], "split": recipe.split, "levels": recipe.levels, "subjects": recipe.subjects,
         "limit": recipe.limit, "shuffle_seed": recipe.shuffle_seed, "data_dir": recipe.data_dir,
         "dataset_revision": recipe.dataset_revision, "prompt": recipe.prompt, "explain_prompt": recipe.explain_prompt,
-        "n": n, "per_source": recipe.expo.per_problem, "sources": _SOURCES[recipe.method],
+        "n": n, "per_source": recipe.expo.per_problem, "sources": recipe.of_rounds.sources,
         "temperature": recipe.temperature, "max_tokens": recipe.max_tokens,
         "seed": seed_from(recipe.seed, number, 0, "candidates", 0),
     }  # fmt: skip

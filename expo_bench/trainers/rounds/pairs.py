@@ -13,7 +13,7 @@ from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Candidate, Problem
 from expo_bench.trainers.methods.terms import filter_fault
-from expo_bench.trainers.recipe import PREFERENCE, Recipe
+from expo_bench.trainers.recipe import Recipe
 
 Row = dict[str, Any]
 _IGNORED = -100  # the label that torch's cross-entropy leaves out
@@ -28,21 +28,84 @@ class Chain:
     token_ids: tuple[int, ...]
 
 
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """What a round has of one problem; see `methods.rounds.OfProblem`."""
+
+    recipe: Recipe
+    problem: Problem
+    candidates: list[Candidate]
+    tokenizer: Any
+    left_out: Counter[str]
+
+    @property
+    def _before(self) -> list[int]:
+        return problem_ids(self.tokenizer, solve_prompt(self.recipe.prompt), self.problem)
+
+    def passing(self, *sources: str) -> list[Chain]:
+        """Return the chains of these sources that pass the filter, equal ones once."""
+        found = []
+        for one in self.candidates:
+            if one.source in sources:
+                why = fault(one, self.recipe.expo.filter)
+                if why is None:
+                    found.append(_chain(one, self.tokenizer))
+                else:
+                    self.left_out[f"{one.source}: {why}"] += 1
+        distinct = _distinct(found)
+        self.left_out["repeats another chain of the problem"] += len(found) - len(distinct)
+        return distinct
+
+    def expert(self) -> list[Chain]:
+        """Return the benchmark's solution, where there is one that fits."""
+        if not self.problem.solution:
+            self.left_out["expert: the benchmark has no solution"] += 1
+            return []
+        ids = chain_ids(self.tokenizer, self.problem.solution)
+        if len(ids) > self.recipe.max_tokens:
+            self.left_out["expert: longer than max_tokens"] += 1
+            return []
+        return [Chain(name="expert-0", token_ids=ids)]
+
+    def rejected(self) -> list[Chain]:
+        """Return the own samples that are rejected, equal ones once."""
+        wrong_only = self.recipe.preference.rejected == "wrong"
+        sources = ("own_incorrect",) if wrong_only else ("own_incorrect", "own_correct")
+        return _distinct([_chain(one, self.tokenizer) for one in self.candidates if one.source in sources])
+
+    def pairs(self, chosen: Sequence[Chain], rejected: Sequence[Chain]) -> list[Row]:
+        """Return rows of DPO."""
+        found = paired(self.problem, self._before, chosen, rejected, self.recipe.preference.pairs_per_problem)
+        if not chosen:
+            self.left_out["problems without a chain to learn from"] += 1
+        elif not rejected:
+            self.left_out["problems without a sample to reject"] += 1
+        elif not found:
+            self.left_out["problems whose chosen and rejected chains are the same"] += 1
+        return found
+
+    def sequences(self, chains: Sequence[Chain]) -> list[Row]:
+        """Return rows of SFT."""
+        if not chains:
+            self.left_out["problems without a chain to learn from"] += 1
+        before = self._before
+        return [sequence(self.problem, before, one) for one in chains]
+
+
 def learning_rows(
     recipe: Recipe, problems: Sequence[Problem], candidates: Iterable[Candidate], tokenizer: Any
 ) -> tuple[list[Row], Counter[str]]:
     """Return the rows of a round, and how many chains and problems were left out, by reason.
 
-    A row of expo_dpo and dpo_expert is a pair: prompt_ids, chosen_ids, rejected_ids. One of sft_expert and star is a
-    sequence: input_ids, and labels that hide the prompt. All name problem_id and the candidates' ids.
+    A row of DPO is a pair: prompt_ids, chosen_ids, rejected_ids. One of SFT is a sequence: input_ids, and labels that
+    hide the prompt. All name problem_id and the candidates' ids.
 
     Args:
         recipe: the method, its filter and its preference.
         problems: those of the round; the rows are in their order.
-        candidates: of these problems; sft_expert needs none.
+        candidates: of these problems; a method that draws nothing needs none.
         tokenizer: the policy's.
     """
-    prompt = solve_prompt(recipe.prompt)
     by_problem: dict[str, list[Candidate]] = {problem.problem_id: [] for problem in problems}
     for one in candidates:
         by_problem[one.problem_id].append(one)
@@ -50,20 +113,8 @@ def learning_rows(
     left_out: Counter[str] = Counter()
     for problem in problems:
         listed = sorted(by_problem[problem.problem_id], key=lambda one: one.candidate_id)
-        positives = _positives(recipe, problem, listed, tokenizer, left_out)
-        before = problem_ids(tokenizer, prompt, problem)
-        if not positives:
-            left_out["problems without a chain to learn from"] += 1
-        elif recipe.method in PREFERENCE:
-            rejected = _rejected(recipe, listed, tokenizer)
-            pairs = paired(problem, before, positives, rejected, recipe.preference.pairs_per_problem)
-            if not rejected:
-                left_out["problems without a sample to reject"] += 1
-            elif not pairs:
-                left_out["problems whose chosen and rejected chains are the same"] += 1
-            rows += pairs
-        else:
-            rows += [sequence(problem, before, one) for one in positives]
+        asked = Asked(recipe=recipe, problem=problem, candidates=listed, tokenizer=tokenizer, left_out=left_out)
+        rows += recipe.of_rounds.rows(asked)
     return rows, left_out
 
 
@@ -74,46 +125,11 @@ def fault(one: Candidate, filters: Sequence[str]) -> str | None:
     return filter_fault(filters, truncated=one.truncated, reaches=one.reaches_answer, leaks=leaks)
 
 
-def _positives(
-    recipe: Recipe, problem: Problem, candidates: Sequence[Candidate], tokenizer: Any, left_out: Counter[str]
-) -> list[Chain]:
-    if recipe.method in ("sft_expert", "dpo_expert"):
-        return _expert(recipe, problem, tokenizer, left_out)
-    sources = ("self_explanation",) if recipe.method == "expo_dpo" else ("rationalised", "own_correct")
-    found = []
-    for one in candidates:
-        if one.source in sources:
-            why = fault(one, recipe.expo.filter)
-            if why is None:
-                found.append(_chain(one, tokenizer))
-            else:
-                left_out[f"{one.source}: {why}"] += 1
-    distinct = _distinct(found)
-    left_out["repeats another chain of the problem"] += len(found) - len(distinct)
-    return distinct
-
-
-def _expert(recipe: Recipe, problem: Problem, tokenizer: Any, left_out: Counter[str]) -> list[Chain]:
-    if not problem.solution:
-        left_out["expert: the benchmark has no solution"] += 1
-        return []
-    ids = chain_ids(tokenizer, problem.solution)
-    if len(ids) > recipe.max_tokens:
-        left_out["expert: longer than max_tokens"] += 1
-        return []
-    return [Chain(name="expert-0", token_ids=ids)]
-
-
-def _rejected(recipe: Recipe, candidates: Sequence[Candidate], tokenizer: Any) -> list[Chain]:
-    sources = ("own_incorrect",) if recipe.preference.rejected == "wrong" else ("own_incorrect", "own_correct")
-    return _distinct([_chain(one, tokenizer) for one in candidates if one.source in sources])
-
-
 def paired(
     problem: Problem, before: list[int], chosen: Sequence[Chain], rejected: Sequence[Chain], at_most: int
 ) -> list[Row]:
     """Pair the i-th chosen with the i-th rejected chain; the shorter list begins anew. No pair comes twice."""
-    n_pairs = min(at_most, max(len(chosen), len(rejected))) if rejected else 0
+    n_pairs = min(at_most, max(len(chosen), len(rejected))) if chosen and rejected else 0
     both = [(chosen[place % len(chosen)], rejected[place % len(rejected)]) for place in range(n_pairs)]
     return [
         {

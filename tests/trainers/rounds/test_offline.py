@@ -150,11 +150,11 @@ def test_rounds_meet_the_problems_of_their_steps():
 
 
 REFUSED = [
-    ("expo_dpo", {"expo": {"beta": 0.1, "per_problem": 3}}, "expo.beta belongs to expo_grpo"),
-    ("star", {"expo": {"scope": "no_positive", "filter": []}}, "expo.scope belongs to expo_grpo"),
-    ("dpo_expert", {"expo": {"filter": []}}, "take expo out"),
+    ("expo_dpo", {"expo": {"beta": 0.1, "per_problem": 3}}, "expo.beta: no such setting"),
+    ("star", {"expo": {"scope": "no_positive", "filter": []}}, "expo.scope: no such setting"),
+    ("dpo_expert", {"expo": {"filter": []}}, "expo does nothing in dpo_expert: take expo out"),
     ("sft_expert", {"rounds": 2}, "rounds belong to"),
-    ("star", {"preference": {"beta": 1}}, "preference belongs to"),
+    ("star", {"preference": {"beta": 1}}, "preference does nothing in star: take preference out"),
     ("star", {"rounds": 3}, "must be a multiple of rounds"),
 ]
 

@@ -66,7 +66,7 @@ def thoughts(tmp_path_factory):
 # recipes --------------------------------------------------------------------------------------------------------------
 
 REFUSED = [
-    ({"method": "star"}, "method still and the section still"),
+    ({"method": "star"}, "still does nothing in star: take still out"),
     ({"expo": {"per_problem": 2}}, "take expo out"),
     ({"num_generations": 4}, "take num_generations out"),
     ({"still": {"thoughts": "micro", "rollouts": 2}}, r"still.enough \(4\) may not exceed still.rollouts \(2\)"),
@@ -75,10 +75,7 @@ REFUSED = [
     ({"still": {"thoughts": "micro", "mask": "both"}}, "still.mask belongs to still.learn dpo"),
     ({"preference": {"beta": 0.2}}, "preference belongs to still.learn dpo"),
     ({"still": {"thoughts": "micro", **DPO}, "preference": {"rejected": "any"}}, "still rejects wrong rollouts only"),
-    (
-        {"still": {"thoughts": "micro", "cleaning": {"words": 3}}},
-        "still.cleaning.words (did you mean min_words?): no such setting",
-    ),
+    ({"still": {"thoughts": "micro", "cleaning": {"words": 3}}}, r"still.cleaning.words .*: no such setting"),
     ({"still": {"thoughts": None}}, "still.thoughts: should be a valid string"),
     ({"still": {"dpo_learning_rate": 1e-5}}, "still.dpo_learning_rate belongs to still.learn dpo"),
     ({"rounds": 3}, "must be a multiple of rounds"),
@@ -90,7 +87,7 @@ def test_recipes_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(UserError, match=message) as found:
         recipe(**settings)
     assert "\n" not in str(found.value)
-    with pytest.raises(UserError, match="method still and the section still"):
+    with pytest.raises(UserError, match="still wants the section still"):
         load_recipe(None, {"method": "still", "model": "micro", "benchmark": "micro", "steps": 1})
 
 
