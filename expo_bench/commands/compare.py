@@ -158,7 +158,7 @@ def _cells(numbers: dict[str, Any]) -> list[str]:
     cells, curve = numbers["cells"], numbers["pass_at_k"]
 
     def change(at: int) -> str:
-        return f"{100 * curve['base']['value'][at]:.1f} > {100 * curve['trained']['value'][at]:.1f}"
+        return f"{100 * curve['base']['value'][at]:.1f} → {100 * curve['trained']['value'][at]:.1f}"
 
     def ratio(name: str) -> str:
         value = numbers[name]["value"]
