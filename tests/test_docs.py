@@ -157,3 +157,15 @@ def test_the_reference_tells_each_setting_and_row() -> None:
     assert "| `level` | `int` or `None` |" in rows
     assert "def " not in docs_site.names_page()
     assert "## open_engine" in docs_site.names_page()
+
+
+def test_every_file_that_a_page_names_is_there() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "AGENTS.md", *(ROOT / "docs").glob("*.md")]
+    named = re.compile(r"\b(?:expo_bench|tests|train|tools|analysis)/[\w/.-]+\.(?:pyi?|ya?ml|sh|j2|txt)\b")
+    gone = [
+        f"{page.name}: {file}"
+        for page in pages
+        for file in named.findall(page.read_text())
+        if not (ROOT / file).exists()
+    ]
+    assert gone == []
