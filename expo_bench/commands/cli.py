@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "compare:compare",
     "thoughts": "thoughts:thoughts",
     "view": "view:view",
+    "publish": "publish:publish",
 }
 """Name -> module of this package and function; a module is imported when its command is called or listed."""
 _PLAIN: dict[str, Any] = {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
