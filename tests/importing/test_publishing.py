@@ -116,20 +116,22 @@ def test_files_of_a_run(run: Path) -> None:
     assert entry.notes is not None and entry.notes.startswith("avg@2; ")
     section = (published / "card-section.md").read_text()
     assert "| math500 | avg@2 | 50.0 |" in section and "| math500 | pass@2 | 100.0 |" in section
-    [about] = (published / "every_eval_ever").glob("*.json")
+    [about] = (published / "every_eval_ever").rglob("*.json")
     told = json.loads(about.read_text())
-    assert (told["schema_version"], told["model_info"]["id"]) == ("0.2.1", "org/m")
+    assert (told["schema_version"], told["model_info"]["id"]) == ("0.3.0", "org/m")
     assert told["source_metadata"]["source_organization_name"] == "us"
     scores = {one["evaluation_name"]: one["score_details"]["score"] for one in told["evaluation_results"]}
     assert (scores["math500 avg@2"], scores["math500 pass@2"]) == (0.5, 1.0)
     detailed = told["detailed_evaluation_results"]
-    rows = [json.loads(line) for line in (about.parent / detailed["file_path"]).read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (published / "every_eval_ever" / detailed["file_path"]).read_text().splitlines()
+    ]
     assert len(rows) == detailed["total_rows"] == 4
     assert {row["evaluation_id"] for row in rows} == {told["evaluation_id"]}
     assert [row["evaluation"]["is_correct"] for row in rows] == [True, False, True, False]
     # what is written is read again
     again = RunFolder(run.parent / "again")
-    import_run([about.parent / detailed["file_path"]], again, reading=Reading())
+    import_run([published / "every_eval_ever" / detailed["file_path"]], again, reading=Reading())
     assert [one.text for one in again.samples()] == [one.text for one in RunFolder(run).samples()]
 
 

@@ -1,22 +1,36 @@
-"""A run in the schema of Every Eval Ever, 0.2.1 (https://github.com/evaleval/every_eval_ever): results and samples."""
+"""A run in the schema of Every Eval Ever, 0.3.0 (https://github.com/evaleval/every_eval_ever): results and samples."""
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from expo_bench.importing.publishing.scores import Scores
 from expo_bench.problems import published
 from expo_bench.rows import Grade, Manifest, Metric, Problem, Sample
 from expo_bench.storage.run_folder import RunFolder
 
-VERSION = "0.2.1"
+VERSION = "0.3.0"
+_OWN_ENGINES = {"transformers", "vllm"}
 
 
 def evaluation_id(manifest: Manifest) -> str:
     """Return the identifier that results and samples share."""
     return f"{'+'.join(manifest.benchmarks)}/{manifest.model['name']}/{_moment(manifest)}"
+
+
+def place(manifest: Manifest) -> str:
+    """Return the path in the project's repository, without ending: data/BENCHMARK/DEVELOPER/MODEL/UUID."""
+    name = str(manifest.model["name"]).strip("/")
+    developer, _, model = name.rpartition("/")
+    parts = ["+".join(manifest.benchmarks), developer.rpartition("/")[2] or "unknown", model]
+    seed = hashlib.sha256(f"{evaluation_id(manifest)}/{manifest.protocol_hash}".encode()).digest()
+    return "/".join(
+        ["data", *(re.sub(r"[^\w.+-]+", "_", part) for part in parts), str(UUID(bytes=seed[:16], version=4))]
+    )
 
 
 def results(
@@ -30,7 +44,7 @@ def results(
         version: of expo-bench.
         organization: who evaluated.
         samples: content of the file of samples.
-        file: its name.
+        file: its path in the project's repository.
     """
     model = manifest.model
     return {
@@ -49,7 +63,11 @@ def results(
             "name": str(model["name"]),
             "id": str(model["name"]),
             "inference_engine": {"name": str(model.get("engine")), "version": str(model.get("engine_version"))},
-            "additional_details": _texts({key: model.get(key) for key in ("revision", "dtype", "weights_digest")}),
+            "additional_details": {
+                "deployment_type": "self_deployed" if model.get("engine") in _OWN_ENGINES else "unknown",
+                "model_availability": "unknown",
+                **_texts({key: model.get(key) for key in ("revision", "dtype", "weights_digest")}),
+            },
         },
         "evaluation_results": [_result(one, metric, manifest) for one in told for metric in one.metrics],
         "detailed_evaluation_results": {

@@ -48,10 +48,10 @@ def write(run: RunFolder, out: Path, *, grader: str, organization: str) -> Writt
     section = card_section(told, manifest, release)
     _put(out / "card-section.md", section.encode())
     samples = b"".join(every_eval_ever.sample_lines(run, manifest, grader))
-    name = f"{_slug(every_eval_ever.evaluation_id(manifest))}"
-    rows = _put(out / "every_eval_ever" / f"{name}_samples.jsonl", samples)
-    results = every_eval_ever.results(told, manifest, release, organization, samples, rows.name)
-    about = _put(out / "every_eval_ever" / f"{name}.json", json.dumps(results, indent=1).encode())
+    place = every_eval_ever.place(manifest)
+    rows = _put(out / "every_eval_ever" / f"{place}_samples.jsonl", samples)
+    results = every_eval_ever.results(told, manifest, release, organization, samples, f"{place}_samples.jsonl")
+    about = _put(out / "every_eval_ever" / f"{place}.json", json.dumps(results, indent=1).encode())
     return Written(files=files, others=[about, rows], section=section)
 
 
