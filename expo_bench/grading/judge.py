@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
+from expo_bench.grading.choices import choice, compare_choice
 from expo_bench.grading.extraction import MAX_LENGTH, extract
 from expo_bench.grading.serving import Limits
 from expo_bench.grading.workers import Job, Pool
@@ -24,7 +25,7 @@ from expo_bench.rows import Status
 
 __all__ = ["GRADER", "Attempt", "Judge", "Verdict", "extract", "judge_many"]
 
-GRADER = "math-verify-0.9"
+GRADER = "expo-bench-2"
 """Name of the verdicts: goes into every Grade and is the name of their file."""
 _LOOK_AHEAD = 512
 _CACHE_SIZE = 100_000
@@ -35,13 +36,6 @@ _POLL_SECONDS = 0.05
 _EXACT = re.compile(
     r"(?P<sign>-?)(?:(?P<whole>[0-9]{1,100})|\\[dt]?frac\{(?P<top>-?[0-9]{1,100})\}\{(?P<bottom>[0-9]{1,100})\})"
 )
-
-_WRAPPED = re.compile(r"\\(?:text|math)[a-z]*\{([^{}]*)\}|\\boldsymbol\{([^{}]*)\}|\$")
-_CHOICE = re.compile(
-    r"(?:(?i:option|choice)\s+)?\(?(?P<letter>[A-D])\)?(?:(?<=\))\s.*|[.):]\s.*|[.:])?|\(?(?P<small>[a-d])\)?",
-    re.DOTALL,
-)
-_ANOTHER_CHOICE = re.compile(r"\([A-D]\)|\b[A-D]\)")
 
 T = TypeVar("T")
 
@@ -159,7 +153,7 @@ class Judge:
         elif len(extracted) > MAX_LENGTH:
             settle("timeout")
         elif (equal := _compare_exact(gold, extracted)) is not None or (
-            equal := _compare_choice(gold, extracted)
+            equal := compare_choice(gold, extracted)
         ) is not None:
             settle("graded", equal)
         else:
@@ -169,7 +163,7 @@ class Judge:
     def _compare(self, pair: tuple[str, str]) -> _Slot[bool]:
         left, right = pair
         equal = True if left == right else _compare_exact(left, right)
-        if equal is None and _choice(left) is not None and _choice(left) == _choice(right):
+        if equal is None and choice(left) is not None and choice(left) == choice(right):
             equal = True
         slot = _Slot(equal)
         if equal is None:
@@ -220,25 +214,6 @@ def _compare_exact(gold: str, answer: str) -> bool | None:
     left = _exact(gold)
     right = _exact(answer) if left is not None else None
     return None if left is None or right is None else left == right
-
-
-def _compare_choice(gold: str, answer: str) -> bool | None:
-    """Return whether the answer is the choice whose letter is gold; None where gold is no letter of a choice.
-
-    Nothing else is asked: for mathematics, "A = B" would be B.
-    """
-    return _choice(answer) == gold if gold in ("A", "B", "C", "D") else None
-
-
-def _choice(text: str) -> str | None:
-    r"""Return the letter of a choice of A to D in "B", "(b)", "\text{B}", "B) its text", "option B"; else None."""
-    text = _WRAPPED.sub(lambda found: found[1] or found[2] or "", text).strip()
-    match = _CHOICE.fullmatch(text)
-    if match is None:
-        return None
-    if match["small"]:
-        return match["small"].upper()
-    return None if _ANOTHER_CHOICE.search(text, match.end("letter") + 1) else match["letter"]
 
 
 def _exact(text: str) -> Fraction | None:

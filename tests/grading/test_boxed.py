@@ -54,7 +54,10 @@ from expo_bench.grading.boxed import last_boxed
         ("5", None),
         (r"\boxedx{5}", None),
         (r"\boxes{5}", None),
-        ("boxed{5}", None),
+        ("boxed{5}", "5"),  # the backslash was lost
+        (r"\boxed\frac12", r"\frac12"),
+        (r"\boxed{5} as asked: \boxed{answer}", "5"),
+        (r"\framebox{5}", "5"),
     ],
 )
 def test_table(text: str, content: str | None) -> None:

@@ -38,5 +38,5 @@ def _check_hostile(verdicts: dict[str, Verdict], seconds: float) -> None:
     assert counts["timeout"] >= 100
     assert seconds <= counts["timeout"] * TIMEOUT / 4
     right = [text for text, verdict in verdicts.items() if verdict.correct]
-    assert len(right) <= 6 and all("5" in text for text in right)
+    assert len(right) <= 10 and all(any(five in text for five in "5５٥") for text in right)
     assert all(len(verdict.extracted or "") <= 1000 for verdict in verdicts.values())

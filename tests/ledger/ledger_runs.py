@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from expo_bench.grading.judge import GRADER
 from expo_bench.rows import Candidate, Grade, Likelihood, Manifest, Problem, Sample
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
 
-GRADER = "math-verify-0.9"
 PROTOCOL = {"prompt": "boxed", "max_tokens": 64, "temperature": 1.0, "grader": GRADER}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from expo_bench.grading.judge import GRADER
 from expo_bench.reports.ledger_page import ledger_page
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.ledger import study_ledger
@@ -55,7 +56,7 @@ def test_an_arm_evaluated_otherwise_has_its_own_base(tmp_path: Path, asked: dict
 
 def test_an_arm_that_cannot_be_compared_is_left_out_and_named(tmp_path: Path) -> None:
     ungraded = arm(tmp_path, "ungraded")
-    RunFolder(ungraded.folder.evaluation(4).path).grades_path("math-verify-0.9").unlink()
+    RunFolder(ungraded.folder.evaluation(4).path).grades_path(GRADER).unlink()
     ledger = study_ledger([ungraded, arm(tmp_path, "grpo"), arm(tmp_path, "no-base", before=None)])
     assert ledger is not None
     assert [one["trained"] for one in ledger.content["comparisons"]] == ["grpo"]
