@@ -10,9 +10,9 @@ PromptKind = Literal["solve", "self_explain"]
 FinishReason = Literal["stop", "length", "error"]
 Role = Literal["member", "beside", "discarded"]
 """What a training step makes of a chain: in the group, of the auxiliary term beside it, or not learned from."""
-Status = Literal["graded", "no_answer", "truncated", "timeout", "error", "bad_gold"]
-STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "error", "bad_gold")
-TELLING = ("graded", "no_answer", "truncated")
+Status = Literal["graded", "no_answer", "truncated", "timeout", "error", "bad_gold", "copied"]
+STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "error", "bad_gold", "copied")
+TELLING = ("graded", "no_answer", "truncated", "copied")
 """Statuses that tell whether the policy solved the problem: without an answer it did not. The others tell nothing."""
 
 Source = Literal["expert", "self_explanation", "own_correct", "own_incorrect", "rationalised", "imported"]

@@ -180,7 +180,7 @@ def _cells(numbers: dict[str, Any]) -> list[str]:
 
 def _left_out(run: dict[str, Any]) -> str:
     statuses, problems = run["samples_by_status"], run["problems_left_out"]
-    wrong = [f"{statuses[name]} {name}" for name in ("no_answer", "truncated") if statuses[name]]
+    wrong = [f"{statuses[name]} {name}" for name in ("no_answer", "truncated", "copied") if statuses[name]]
     gone = [f"{statuses[name]} {name}" for name in ("timeout", "error", "bad_gold") if statuses[name]]
     parts = [f"{', '.join(wrong)} (not solved)"] if wrong else []
     parts += [f"left out: {', '.join(gone)} samples"] if gone else []

@@ -32,7 +32,7 @@ class ProblemTable:
     subsets: dict[str, NDArray[np.intp]]
     """Name of each subset and the problems in it; see `subset_names`."""
     status: Ints
-    """Samples by status, in the order of STATUSES, shape (P, 6)."""
+    """Samples by status, in the order of STATUSES, shape (P, 7)."""
     classes: Ints
     """Answer class of each sample, -1 where it has none and beyond the problem's last sample, shape (P, N)."""
     correct: Bools

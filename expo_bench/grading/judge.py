@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Generic, TypeVar
 
 from expo_bench.grading.choices import choice, compare_choice
+from expo_bench.grading.copying import is_copied
 from expo_bench.grading.extraction import MAX_LENGTH, extract
 from expo_bench.grading.serving import Limits
 from expo_bench.grading.workers import Job, Pool
@@ -46,6 +47,8 @@ class Attempt:
 
     gold: str
     text: str
+    problem: str = ""
+    """The problem's text: an answer that is copied from it is none."""
     truncated: bool = False
     """The text was cut off by the token limit."""
     error: bool = False
@@ -127,6 +130,8 @@ class Judge:
         extracted = None if attempt.error else extract(attempt.text, truncated=attempt.truncated)
 
         def settle(status: Status, correct: bool | None = None, seconds: float = 0.0) -> None:
+            if correct and extracted and attempt.problem and is_copied(attempt.problem, gold, extracted):
+                status, correct = "copied", None
             shown = extracted[:MAX_LENGTH] if extracted else None
             slot.value = Verdict(status=status, correct=correct, extracted=shown, seconds=seconds)
 

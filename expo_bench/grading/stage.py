@@ -72,7 +72,8 @@ def grade(
 def grade_lines(lines: Iterable[str | bytes], judge: Judge | None = None) -> Iterator[dict[str, Any]]:
     """Yield a verdict for each JSON line that has "answer" (gold) and "text" (a completion), in order.
 
-    A line's other fields go along; "finish_reason": "length" marks a text that was cut off. Blank lines are left out.
+    A line's other fields go along; "problem" is the problem's text, an answer copied from it is none, and
+    "finish_reason": "length" marks a text that was cut off. Blank lines are left out.
 
     Raises:
         UserError: a line is something else; the verdicts of the lines before it have been yielded.
@@ -109,12 +110,12 @@ def _open(judge: Judge | None) -> AbstractContextManager[Judge]:
 
 
 def _judge_samples(run: RunFolder, done: dict[str, int], judge: Judge) -> Iterator[Judged]:
-    golds = {problem.problem_id: problem.answer for problem in run.problems()}
+    problems = {problem.problem_id: problem for problem in run.problems()}
     keys: deque[tuple[str, int]] = deque()
 
     def attempts() -> Iterator[Attempt]:
         for sample in run.samples():
-            if sample.problem_id not in golds:
+            if sample.problem_id not in problems:
                 raise UserError(f"{run.samples_path}: no problem {sample.problem_id} in {run.problems_path}")
             before = done.get(sample.problem_id, 0)
             if before >> sample.sample_index & 1:
@@ -122,7 +123,8 @@ def _judge_samples(run: RunFolder, done: dict[str, int], judge: Judge) -> Iterat
             done[sample.problem_id] = before | 1 << sample.sample_index
             keys.append((sample.problem_id, sample.sample_index))
             yield Attempt(
-                gold=golds[sample.problem_id],
+                gold=problems[sample.problem_id].answer,
+                problem=problems[sample.problem_id].question,
                 text=sample.text,
                 truncated=sample.finish_reason == "length",
                 error=sample.finish_reason == "error" or sample.error is not None,
@@ -217,6 +219,12 @@ def _read_line(line: str | bytes) -> tuple[Attempt, dict[str, Any]]:
         gold = str(gold)
     if not isinstance(gold, str) or not isinstance(text, str):
         raise ValueError('"answer" (text or a number) and "text" (text) must be there')
-    attempt = Attempt(gold=gold, text=text, truncated=row.get("finish_reason") == "length")
+    problem = row.get("problem")
+    attempt = Attempt(
+        gold=gold,
+        text=text,
+        problem=problem if isinstance(problem, str) else "",
+        truncated=row.get("finish_reason") == "length",
+    )
     # half a surrogate pair could not be printed again
     return attempt, json.loads(json.dumps(row, ensure_ascii=False).encode(errors="replace"))

@@ -168,14 +168,15 @@ def _judged(chains: Iterable[tuple[Problem, _Chain]], judge: Judge) -> Iterator[
     def attempts() -> Iterator[Attempt]:
         for problem, chain in chains:
             waiting.append((problem, chain))
-            yield Attempt(gold=problem.answer, text=chain.text, truncated=chain.finish_reason == "length")
+            cut = chain.finish_reason == "length"
+            yield Attempt(gold=problem.answer, problem=problem.question, text=chain.text, truncated=cut)
 
     for verdict in judge.judge_many(attempts()):
         yield _candidate(*waiting.popleft(), verdict)
 
 
 def _candidate(problem: Problem, chain: _Chain, verdict: Verdict) -> Candidate:
-    answerless = verdict.status in ("no_answer", "truncated")
+    answerless = verdict.status in ("no_answer", "truncated", "copied")
     return Candidate(
         problem_id=problem.problem_id,
         candidate_id=chain.candidate_id,

@@ -16,6 +16,7 @@ STATUS_WORDS = {
     "timeout": "grading timed out",
     "error": "engine error",
     "bad_gold": "unreadable gold answer",
+    "copied": "copied from the problem",
 }
 _THOUGHT_WORDS = {
     "thought": "samples with one",

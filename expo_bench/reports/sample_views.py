@@ -15,6 +15,7 @@ _VERDICTS = {
     "timeout": "Grading timed out",
     "error": "Engine error",
     "bad_gold": "Unreadable gold answer",
+    "copied": "Copied from the problem",
 }
 
 

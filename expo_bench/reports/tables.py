@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MISSING = "–"
 _SUBSET = re.compile(r"(?:benchmark=(.*?)(?:,(?=(?:level|subject|domain)=)|$))?(?:(\w+)=(.*))?", re.DOTALL)
 _SHARE = re.compile(
-    r"(avg|pass@|maj@|m?G-Pass@|Cover@)|(graded|no_answer|truncated|timeout|error|bad_gold|length_limit"
+    r"(avg|pass@|maj@|m?G-Pass@|Cover@)|(graded|no_answer|truncated|timeout|error|bad_gold|copied|length_limit"
     r"|thought|thought_whole|thought_unended)$"
 )
 

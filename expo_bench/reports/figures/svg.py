@@ -32,6 +32,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "timeout": ("#8b6aae", "#8b6aae"),
     "error": ("#6b7280", "#6f7886"),
     "bad_gold": ("#dfe3e9", "#c4cad3"),
+    "copied": ("#b98a74", "#a87a64"),
     "on-light": ("#1b212c", "#14171d"),
     "on-dark": ("#ffffff", "#ffffff"),
 }

@@ -158,7 +158,8 @@ class Drawing:
         return chain, draw.judged
 
     def _judge_all(self, chains: Sequence[Chain]) -> None:
-        verdicts = self._judge.judge([one.text for one in chains], [one.index for one in chains])
+        cut = [one.finish_reason == "length" for one in chains]
+        verdicts = self._judge.judge([one.text for one in chains], [one.index for one in chains], cut)
         for one, verdict in zip(chains, verdicts, strict=True):
             one.status, one.reward = verdict.status, reward(verdict)
             if one.drawn_under != "solve":

@@ -76,7 +76,7 @@ class Toolbox:
         if not text:
             return None
         ids = chain_ids(self._tokenizer, text)
-        (verdict,) = self._judge.judge([text], [group.index])
+        (verdict,) = self._judge.judge([text], [group.index], [False])
         return Chain(
             source="expert",
             group=group.place,
