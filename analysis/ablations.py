@@ -2,8 +2,8 @@
 
 Takes the folder of `expo-bench study`, with its finished runs. Writes a table and a figure (ablations.md,
 ablations.svg): pass@1 and pass@8 after the last checkpoint, and the paired differences from the first arm, seed by
-seed and problem by problem. 95% intervals are a bootstrap over problems and seeds; with few seeds too narrow rather
-than too wide, so the table tells their number and the figure shows each.
+seed and problem by problem. 95% intervals are for problems and seeds like these, by a crossed analysis of variance:
+wide with two seeds, and of problems alone with one; the table tells their number and the figure shows each.
 """
 
 import argparse
@@ -20,10 +20,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from expo_bench import UserError, learning_curves, load_study, runs
+from expo_bench import UserError, intervals, learning_curves, load_study, runs
 
 KS = (1, 8)
-DRAWS = 10_000
 Solved = dict[int, dict[str, tuple[int, int]]]
 """Seed -> problem -> samples and right ones."""
 
@@ -62,7 +61,7 @@ def ends(study: Path) -> dict[str, Solved]:
 def levels(arm: str, solved: Solved, k: int) -> Row:
     """Return an arm's pass@k over the problems that all its seeds were evaluated on."""
     values = _rates(solved, _shared([solved]), sorted(solved), k)
-    return _row(arm, k, values, learning_curves.bootstrap_interval(values, DRAWS, 0) if values.size else None)
+    return _row(arm, k, values, intervals.crossed(values) if values.size else None)
 
 
 def differences(arm: str, solved: Solved, first: Solved, k: int) -> Row:
@@ -71,9 +70,7 @@ def differences(arm: str, solved: Solved, first: Solved, k: int) -> Row:
     problems = _shared([{seed: one[seed] for seed in seeds} for one in (solved, first)])
     one, other = _rates(solved, problems, seeds, k), _rates(first, problems, seeds, k)
     values = one - other if one.shape == other.shape else np.empty((0, 0))
-    # where all differences are one number, such as 0, resampling sees no spread
-    spread = values.size and np.ptp(values) > 0
-    return _row(arm, k, values, learning_curves.bootstrap_interval(values, DRAWS, 0) if spread else None)
+    return _row(arm, k, values, intervals.crossed(values, -1.0) if values.size else None)
 
 
 def _shared(several: Sequence[Solved]) -> list[str]:

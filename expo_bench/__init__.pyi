@@ -1,6 +1,8 @@
 # rows and run folders
 # results
 from . import frames as frames
+from . import intervals as intervals
+from . import stats as stats
 
 # runs
 from .commands.progress import TerminalProgress as TerminalProgress
@@ -27,6 +29,8 @@ from .grading.judge import Verdict as Verdict
 from .grading.judge import extract as extract
 from .grading.judge import judge_many as judge_many
 from .ledger import compare as compare
+from .ledger import exchange as exchange
+from .ledger.beyond import beyond as beyond
 from .likelihood import two_property as two_property
 from .likelihood.chains import before_answer as before_answer
 from .likelihood.pipeline import Policy as Policy

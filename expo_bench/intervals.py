@@ -20,6 +20,8 @@ LARGEST_K_OF_N = 16
 all."""
 # a problem that nobody saw, half of one, which might be solved always or never
 _PSEUDO = 0.5
+# of the bootstrap over problems, where a single seed leaves nothing else
+_DRAWS = 2000
 # elements of a matrix of weights
 _BLOCK = 2**22
 _Z = float(ndtri(1 - TAIL))
@@ -181,23 +183,32 @@ def differences(values: Floats) -> tuple[Floats, Floats]:
     )
 
 
-def crossed(values: Floats) -> tuple[float, float]:
+def crossed(values: Floats, least: float = 0.0) -> tuple[float, float]:
     """Return the interval of a mean over seeds and problems, both drawn at random: a crossed analysis of variance.
 
     Var = (MS_problem + MS_seed - MS_rest) / (S P) with Satterthwaite's degrees of freedom,
     Var^2 (S P)^2 / (MS_problem^2 / (P-1) + MS_seed^2 / (S-1) + MS_rest^2 / ((S-1)(P-1))). One seed tells nothing of
-    others: the interval is then `differences`' over problems.
+    others: the interval is then `rates`' or `differences`'. Where all values agree the rule of `differences` for P
+    problems serves, as if the seeds told nothing more.
 
     Args:
         values: rates or differences of rates, shape (S, P).
+        least: the least that a value can be: 0 of rates, -1 of differences; the most is 1.
 
     Returns:
-        Lower and upper end, at most 1 from 0; NaN with fewer than two problems.
+        Lower and upper end; NaN with fewer than two problems.
     """
     seeds, problems = values.shape
-    if seeds < 2 or problems < 2 or np.ptp(values) <= 1e-12:
-        low, high = differences(values.mean(axis=0)[:, np.newaxis])
-        return _bounded(values, float(low[0]), float(high[0]))
+    if problems < 2:
+        return np.nan, np.nan
+    if np.ptp(values) <= 1e-9:
+        alike = TAIL ** (1 / problems)
+        low, high = (float(values.mean()) * alike + (1 - alike) * end for end in (least, 1.0))
+        return max(least, low), min(1.0, high)
+    if seeds < 2:
+        column = values.T
+        found = rates(column, np.ones_like(column), _DRAWS, 0) if least == 0 else differences(column)
+        return float(found[0][0]), float(found[1][0])
     mean = values.mean()
     by_seed, by_problem = values.mean(axis=1), values.mean(axis=0)
     rest = values - by_seed[:, np.newaxis] - by_problem + mean
@@ -208,12 +219,7 @@ def crossed(values: Floats) -> tuple[float, float]:
         whole = max(of_problem, of_seed)
     parts = of_problem**2 / (problems - 1) + of_seed**2 / (seeds - 1) + left**2 / ((seeds - 1) * (problems - 1))
     reach = float(stdtrit(max(1.0, whole**2 / parts), 1 - TAIL) * np.sqrt(whole / (seeds * problems)))
-    return _bounded(values, float(mean - reach), float(mean + reach))
-
-
-def _bounded(values: Floats, low: float, high: float) -> tuple[float, float]:
-    least = 0.0 if (values >= 0).all() else -1.0
-    return max(least, low), min(1.0, high)
+    return max(least, float(mean - reach)), min(1.0, float(mean + reach))
 
 
 def sampling_variance(n: Ints, c: Ints, k: int) -> Floats:

@@ -84,7 +84,7 @@ class TestCrossed:
     def test_one_seed_is_the_difference_over_problems(self) -> None:
         values = np.random.default_rng(0).normal(0, 0.2, size=(1, 30))
         low, high = intervals.differences(values.T)
-        assert intervals.crossed(values) == (low[0], high[0])
+        assert intervals.crossed(values, -1.0) == (low[0], high[0])
 
     @pytest.mark.parametrize("seeds", [2, 3, 10])
     def test_covers_the_truth(self, seeds: int) -> None:
@@ -92,9 +92,27 @@ class TestCrossed:
         held = []
         for _ in range(400):
             values = rng.normal(0, 0.06, (1, 60)) + rng.normal(0, 0.01, (seeds, 1)) + rng.normal(0, 0.04, (seeds, 60))
-            low, high = intervals.crossed(values)
+            low, high = intervals.crossed(values, -1.0)
             held.append(low <= 0 <= high)
         assert 0.92 <= np.mean(held) <= 0.99
+
+    def test_seeds_that_differ_make_it_wide(self) -> None:
+        # one seed solves everything, the other nothing
+        assert intervals.crossed(np.array([[1.0] * 50, [0.0] * 50])) == (0.0, 1.0)
+        # seeds agree: a share of 1/2 of 100 problems, two standard errors to either side
+        low, high = intervals.crossed(np.tile(np.arange(100) % 2.0, (3, 1)))
+        assert (low, high) == (pytest.approx(0.401, abs=0.01), pytest.approx(0.599, abs=0.01))
+
+    def test_interval_of_nothing_solved_is_not_empty(self) -> None:
+        assert intervals.crossed(np.zeros((3, 40))) == (0.0, pytest.approx(0.08810, abs=1e-5))
+        assert intervals.crossed(np.ones((3, 40))) == (pytest.approx(0.91190, abs=1e-5), 1.0)
+        # pass@k of a problem that is always solved may fall short of 1 by rounding
+        assert intervals.crossed(np.full((3, 40), 1 - 1e-12)) == pytest.approx((0.91190, 1.0), abs=1e-5)
+        # no difference between arms may have either sign
+        assert intervals.crossed(np.zeros((3, 40)), -1.0) == (
+            pytest.approx(-0.0881, abs=1e-4),
+            pytest.approx(0.0881, abs=1e-4),
+        )
 
 
 class TestTheseProblems:

@@ -5,4 +5,4 @@ It never samples and never draws a page.
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(__name__, submodules={"compare"})  # a public name
+__getattr__, __dir__, __all__ = lazy.attach(__name__, submodules={"compare", "exchange"})  # public names

@@ -1,8 +1,7 @@
 """Learning curves of a study: what each arm solves after how many steps and generated tokens.
 
-The interval is a bootstrap over both problems and seeds: each draw takes as many seeds and as many problems, with
-replacement, and averages what they share. With few seeds it is too narrow rather than too wide, so the seeds' own
-values stand beside it.
+The interval is for problems and seeds like these, by a crossed analysis of variance: with two seeds it is wide,
+since two say little of others. With one it speaks of problems alone. The seeds' own values stand beside it.
 """
 
 import json
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from expo_bench import stats
+from expo_bench import intervals, stats
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER
 from expo_bench.rows import TELLING
@@ -36,14 +35,14 @@ class Point:
     value: float
     ci_low: float | None
     ci_high: float | None
-    """Bootstrap 95% interval over problems and seeds; None for what is counted and not sampled."""
+    """95% interval for problems and seeds like these; None for what is counted and not sampled."""
     per_seed: tuple[float, ...]
     n_problems: int
     generated_tokens: float
     """By the policy during training so far, all purposes, mean of the seeds."""
 
 
-def learning_curves(runs: Iterable[Run], *, draws: int = 10_000, seed: int = 0) -> list[Point]:
+def learning_curves(runs: Iterable[Run]) -> list[Point]:
     """Return the points of all arms, from the finished runs.
 
     Raises:
@@ -62,14 +61,14 @@ def learning_curves(runs: Iterable[Run], *, draws: int = 10_000, seed: int = 0) 
         steps = [0, *listed[0].folder.checkpoints()]
         for before, step in zip([0, *steps], steps, strict=False):
             spent = float(np.mean([sum(count for at, count in one.items() if at < step) for one in tokens]))
-            points += _evaluated(arm, step, listed, spent, draws, seed)
+            points += _evaluated(arm, step, listed, spent)
             if step:
                 shares = [_mean(share for at, share in one.items() if before <= at < step) for one in wrong]
                 points += _counted(arm, step, shares, spent)
     return points
 
 
-def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float, draws: int, seed: int) -> list[Point]:
+def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float) -> list[Point]:
     folders = [run.folder.evaluation(step) for run in runs if run.folder.evaluation(step).manifest_path.is_file()]
     if not folders:
         return []
@@ -84,7 +83,7 @@ def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float, draws: in
         solved = np.stack([stats.pass_at_k(*pair, k) for pair in zip(n, c, strict=True)])
         for level in [None, *sorted(set(levels.tolist()))] if len(set(levels.tolist())) > 1 else [None]:
             part = solved if level is None else solved[:, levels == level]
-            low, high = bootstrap_interval(part, draws, seed)
+            low, high = intervals.crossed(part)
             points.append(
                 Point(
                     arm=arm,
@@ -100,24 +99,6 @@ def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float, draws: in
                 )
             )
     return points
-
-
-def bootstrap_interval(values: Floats, draws: int, seed: int) -> tuple[float, float]:
-    """Return the 95% interval of the mean of values (seeds S, problems P), both resampled with replacement.
-
-    Where all values are 0, or all 1, resampling sees no spread: the far end is then that of Clopper and Pearson for P
-    problems (1 - 0.025 ** (1 / P) for 0), as if the seeds told nothing more.
-    """
-    if np.allclose(values, 0) or np.allclose(values, 1):
-        most = float(1 - 0.025 ** (1 / values.shape[1]))
-        return (0.0, most) if values.flat[0] < 0.5 else (1 - most, 1.0)
-    rng = np.random.default_rng(seed)
-    n_seeds, n_problems = values.shape
-    seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=draws) / n_seeds
-    problems = rng.multinomial(n_problems, np.full(n_problems, 1 / n_problems), size=draws) / n_problems
-    means = ((seeds @ values) * problems).sum(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def right_counts(folder: RunFolder) -> dict[str, tuple[int, int]]:

@@ -3,8 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from expo_bench import intervals
 from expo_bench.errors import UserError
 from expo_bench.ledger.compare import Ledger, Request, compare
+from expo_bench.studies.learning_curves import right_counts
 from expo_bench.studies.study import Run
 
 
@@ -31,7 +35,51 @@ def study_ledger(runs: Sequence[Run]) -> Ledger | None:
                     f"with the evaluation of {first} before training"
                 )
             ledgers.append(ledger)
-    return _joined(ledgers, notes) if ledgers else None
+    if not ledgers:
+        return None
+    joined = _joined(ledgers, notes)
+    return Ledger(content={**joined.content, "methods": method_changes(runs)}, rows=joined.rows)
+
+
+def method_changes(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return what each arm's training changed in pass@1, over all its seeds: that alone speaks of the method.
+
+    A verdict is about one checkpoint. Runs differ by their seed more than two sets of samples do, so a claim about the
+    method takes seeds as drawn at random, too (`intervals.crossed`).
+    """
+    arms: dict[str, list[Run]] = {}
+    for run in runs:
+        last = max(run.folder.checkpoints(), default=0)
+        if last and all(run.folder.evaluation(step).manifest_path.is_file() for step in (0, last)):
+            arms.setdefault(run.arm, []).append(run)
+    return [found for arm, listed in arms.items() if (found := _method_change(arm, listed))]
+
+
+def _method_change(arm: str, runs: Sequence[Run]) -> dict[str, Any] | None:
+    steps = [(run, step) for run in runs for step in (0, max(run.folder.checkpoints()))]
+    try:
+        counted = [right_counts(run.folder.evaluation(step)) for run, step in steps]
+    except UserError:
+        # the comparison names the run that cannot be read
+        return None
+    shared = [one for one in counted[0] if all(one in counts for counts in counted)]
+    if not shared:
+        return None
+    rates = np.array([[counts[one][1] / counts[one][0] for one in shared] for counts in counted])
+    change = rates[1::2] - rates[::2]
+    low, high = (None if np.isnan(end) else end for end in intervals.crossed(change, -1.0))
+    seeds, value = len(runs), float(change.mean())
+    reach = "" if low is None or high is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    target = (
+        f"{seeds} seeds, for problems and seeds like these"
+        if seeds > 1
+        else ("one seed, for problems like these: it speaks of this checkpoint, not of the method")
+    )
+    sentence = f"{arm}: pass@1 {100 * value:+.1f} points{reach} over {len(shared)} problems ({target})"
+    return {
+        "arm": arm, "seeds": seeds, "n_problems": len(shared), "value": value, "low": low, "high": high,
+        "per_seed": change.mean(axis=1).tolist(), "sentence": sentence,
+    }  # fmt: skip
 
 
 def _firsts(runs: Iterable[Run], notes: list[str]) -> dict[str, Run]:

@@ -148,7 +148,7 @@ def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
     caveats = dict.fromkeys(
         caveat for section in content["comparisons"] for caveat in section["verdict"].get("caveats", [])
     )
-    notes = content.get("notes", [])
+    notes = [one["sentence"] for one in content.get("methods", [])] + content.get("notes", [])
     return {"table": ledger_table(content), "sections": sections, "caveats": list(caveats), "notes": notes}
 
 

@@ -35,6 +35,11 @@ def test_arms_that_were_evaluated_alike_share_the_base(tmp_path: Path) -> None:
     assert found == [("the base", "grpo", "new problems"), ("the base", "expo", "new problems")]
     assert ledger.content["notes"] == []
     assert len(ledger.rows) == 16
+    grpo, expo = ledger.content["methods"]
+    # 1/8 before, 7/8 after; the second run of grpo is another seed
+    assert (grpo["arm"], grpo["seeds"], grpo["value"]) == ("grpo", 2, pytest.approx(0.75))
+    assert grpo["low"] < 0.75 < grpo["high"]
+    assert (expo["seeds"], "not of the method" in expo["sentence"]) == (1, True)
 
 
 @pytest.mark.parametrize("asked", [{"first": 100}, {"max_tokens": 32}])

@@ -1,7 +1,6 @@
 import json
 import re
 
-import numpy as np
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -10,7 +9,7 @@ from expo_bench.commands.cli import app
 from expo_bench.errors import UserError
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
-from expo_bench.studies.learning_curves import bootstrap_interval, learning_curves
+from expo_bench.studies.learning_curves import learning_curves
 from expo_bench.studies.study import Study, _take_base_evaluation, candidates_config, load_study, runs
 from expo_bench.trainers.training import recipe_yaml
 
@@ -51,23 +50,6 @@ def test_arms_are_the_shared_settings_and_what_differs(tmp_path):
 def test_bad_arms_are_named(tmp_path, arms, words):
     with pytest.raises(UserError, match=words):
         runs(study(**arms), tmp_path)
-
-
-def test_interval_covers_problems_and_seeds():
-    # one seed solves everything, the other nothing: the mean of two resampled seeds is 0, 1/2 or 1
-    assert bootstrap_interval(np.array([[1.0] * 50, [0.0] * 50]), 2000, 0) == (0.0, 1.0)
-    # seeds agree: a plain bootstrap of a share of 1/2 of 100 problems, 1.96 * 0.05 to either side
-    values = np.tile(np.arange(100) % 2.0, (3, 1))
-    low, high = bootstrap_interval(values, 20_000, 0)
-    assert (low, high) == (pytest.approx(0.402, abs=0.012), pytest.approx(0.598, abs=0.012))
-
-
-def test_interval_of_nothing_solved_is_not_empty():
-    # scipy.stats.binomtest(0, 40).proportion_ci(method="exact").high
-    assert bootstrap_interval(np.zeros((3, 40)), 100, 0) == (0.0, pytest.approx(0.08810, abs=1e-5))
-    assert bootstrap_interval(np.ones((3, 40)), 100, 0) == (pytest.approx(0.91190, abs=1e-5), 1.0)
-    # pass@k of a problem that is always solved may fall short of 1 by rounding
-    assert bootstrap_interval(np.full((3, 40), 1 - 1e-12), 100, 0) == (pytest.approx(0.91190, abs=1e-5), 1.0)
 
 
 def test_a_study_from_its_file_to_its_curves(tmp_path):

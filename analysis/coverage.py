@@ -1,0 +1,268 @@
+"""Do intervals and verdicts hold what they promise? `python -m analysis.coverage [TABLE...] [--times N]`.
+
+Simulates problems whose success rates follow laws that are known, and prints how often the 95% intervals hold the
+truth, how often verdicts claim what is not there, and how often they see what is: the tables of docs/metrics.md and
+docs/sharpening.md. Minutes on one core; `--times` is the number of simulated data sets of a cell.
+"""
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expo_bench import beyond, exchange, intervals, stats
+
+Floats = NDArray[np.float64]
+Law = Callable[[np.random.Generator, tuple[int, ...]], Floats]
+
+
+def _mixed(rng: np.random.Generator, shape: tuple[int, ...], zeros: float, ones: float, rest: Floats) -> Floats:
+    where = rng.random(shape)
+    return np.where(where < zeros, 0.0, np.where(where < zeros + ones, 1.0, rest))
+
+
+LAWS: dict[str, Law] = {
+    "Beta(0.2, 0.2)": lambda rng, shape: rng.beta(0.2, 0.2, shape),
+    "Beta(0.5, 1)": lambda rng, shape: rng.beta(0.5, 1.0, shape),
+    "40% never, 30% always": lambda rng, shape: _mixed(rng, shape, 0.4, 0.3, rng.random(shape)),
+    "hard: 80% never": lambda rng, shape: _mixed(rng, shape, 0.8, 0.0, rng.beta(0.5, 2.0, shape)),
+    "easy: 85% always": lambda rng, shape: _mixed(rng, shape, 0.0, 0.85, rng.beta(5.0, 1.0, shape)),
+    "hard tail": lambda rng, shape: _tail(rng, shape),
+}
+"""Name -> success rates of problems. The first five are those of the intervals, all six those of the verdicts."""
+
+
+def _tail(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    rare = np.exp(rng.uniform(np.log(0.001), np.log(0.05), shape))
+    where = rng.random(shape)
+    return np.where(where < 0.3, 0.0, np.where(where < 0.7, rare, rng.random(shape)))
+
+
+def _raised(p: Floats, by: float) -> Floats:
+    """Return rates whose logits are raised; what is never solved stays so."""
+    odds = p / np.maximum(1 - p, 1e-12) * np.exp(by)
+    return np.where(p >= 1, 1.0, odds / (1 + odds))
+
+
+def _cells(times: int, sizes: Sequence[int]) -> Iterator[tuple[Law, int, int, int]]:
+    for size in sizes:
+        for law in list(LAWS.values())[:5]:
+            for n in (1, 4, 16, 64):
+                for k in sorted({1, max(1, n // 2), n}):
+                    yield law, size, n, k
+
+
+def _held(found: tuple[Floats, Floats], truth: Floats | float) -> float:
+    low, high = found
+    return float(np.mean((low <= truth) & (truth <= high)))
+
+
+def rates(times: int) -> list[str]:
+    """Coverage of pass@k for problems like these: mean over cells, and the lowest."""
+    rng = np.random.default_rng(0)
+    found: dict[int, list[float]] = {}
+    for law, size, n, k in _cells(times, (15, 30, 43, 100, 500)):
+        truth = float((1 - (1 - law(rng, (200_000,))) ** k).mean())
+        if not 0.01 < truth < 0.99:
+            continue
+        right = rng.binomial(n, law(rng, (size, times)))
+        values = stats.pass_at_k(np.full(right.size, n), right.ravel(), k).reshape(right.shape)
+        found.setdefault(size, []).append(_held(intervals.rates(values, np.ones_like(values), 1000, 0), truth))
+    return _row("pass@k, problems like these", found)
+
+
+def same(times: int) -> list[str]:
+    """Coverage of pass@k on these problems."""
+    rng = np.random.default_rng(1)
+    lines = []
+    for n, k in ((1, 1), (4, 1), (16, 1), (64, 1), (64, 4)):
+        found: dict[int, list[float]] = {}
+        for size in (30, 100, 500):
+            for law in list(LAWS.values())[:5]:
+                held = []
+                for _ in range(times):
+                    p = law(rng, (size,))
+                    ends = intervals.these_problems(np.full(size, n), rng.binomial(n, p), [k])
+                    held.append(_held(ends, float((1 - (1 - p) ** k).mean())))
+                found.setdefault(size, []).append(float(np.mean(held)))
+        lines += _row(f"pass@{k} of n = {n}, these problems", found)
+    return lines
+
+
+def differences(times: int) -> list[str]:
+    """Coverage of differences of pass@k: logit + 0.7 against the base, for both targets."""
+    rng = np.random.default_rng(2)
+    lines = []
+    for n, k in ((1, 1), (16, 1), (16, 8), (16, 16)):
+        found: dict[int, list[float]] = {}
+        here: dict[int, list[float]] = {}
+        for size in (15, 30, 43, 100, 500):
+            for law in list(LAWS.values())[:5]:
+                many = law(rng, (200_000,))
+                truth = float(((1 - many) ** k - (1 - _raised(many, 0.7)) ** k).mean())
+                p = law(rng, (size, times))
+                right = [rng.binomial(n, one) for one in (p, _raised(p, 0.7))]
+                values = [stats.pass_at_k(np.full(c.size, n), c.ravel(), k).reshape(c.shape) for c in right]
+                if truth >= 0.005:
+                    found.setdefault(size, []).append(_held(intervals.differences(values[1] - values[0]), truth))
+                if k == 1:
+                    here.setdefault(size, []).append(_difference_here(n, p, right))
+        lines += _row(f"difference of pass@{k}, n = {n}, problems like these", found)
+        lines += _row(f"difference of pass@{k}, n = {n}, these problems", here) if here else []
+    return lines
+
+
+def _difference_here(n: int, p: Floats, right: list[NDArray[np.int64]]) -> float:
+    held = []
+    size = np.full(len(p), n)
+    for at in range(p.shape[1]):
+        sides = [((c[:, at] / n).mean(keepdims=True), *intervals.these_problems(size, c[:, at], [1])) for c in right]
+        low, high = intervals.newcombe(*sides)
+        held.append(_held((low, high), float((_raised(p[:, at], 0.7) - p[:, at]).mean())))
+    return float(np.mean(held))
+
+
+def means(times: int) -> list[str]:
+    """Coverage of unbounded means: symmetric, skewed as log-probabilities are, with weights that go with the value."""
+    rng = np.random.default_rng(3)
+    lines = []
+    for name in ("normal", "lognormal, sigma 1", "lognormal, sigma 1.5", "weights that go with the value"):
+        found: dict[int, list[float]] = {}
+        for size in (15, 40, 100, 500):
+            counts = stats.resample_counts(size, 1000, 0)
+            weights = np.ones((size, times))
+            if name.startswith("weights"):
+                p = rng.beta(0.5, 1.0, (size, times))
+                values, weights, truth = p + rng.normal(0, 0.3, p.shape), rng.binomial(8, p) * 1.0, 0.6
+            elif name == "normal":
+                values, truth = rng.normal(size=(size, times)), 0.0
+            else:
+                sigma = float(name.split()[-1])
+                values, truth = rng.lognormal(0, sigma, (size, times)), float(np.exp(sigma**2 / 2))
+            found[size] = [_held(intervals.means(values, weights, counts), truth)]
+        lines += _row(f"mean, {name}", found)
+    return lines
+
+
+def seeds(times: int) -> list[str]:
+    """Coverage of a difference over seeds and 100 problems, seeds with their own effect."""
+    rng = np.random.default_rng(4)
+    found = {}
+    for number in (2, 3, 5, 10):
+        held = []
+        for _ in range(4 * times):
+            values = rng.normal(0, 0.06, (1, 100)) + rng.normal(0, 0.01, (number, 1))
+            held.append(
+                _held(tuple(map(np.asarray, intervals.crossed(values + rng.normal(0, 0.04, (number, 100)), -1.0))), 0)
+            )
+        found[number] = [float(np.mean(held))]
+    return _row("difference over seeds (columns: seeds)", found)
+
+
+def _claims(n: int, p: Floats, q: Floats, rng: np.random.Generator) -> tuple[dict[str, float], float]:
+    """Return the p values of a pair's four claims, and that of "new" by counting alone."""
+    size = np.full(len(p), n)
+    wrong = rng.dirichlet(np.ones(4), size=len(p))
+    samples = [rng.binomial(n, one) for one in (p, q)]
+    agree = []
+    for right in samples:
+        votes = np.column_stack([right, rng.multinomial(n - right, wrong)])
+        agree.append((votes * (votes - 1)).sum(axis=1) / (n * (n - 1)))
+    base, trained = samples
+    flips = np.stack([(trained - base) / n, agree[1] - agree[0]], axis=1)
+    pass_1, agreement = exchange.sign_flip_p(flips, 1000, int(rng.integers(2**31)))
+    only = {"new": (base == 0) & (trained > 0), "lost": (base > 0) & (trained == 0)}
+    chances = exchange.swap_chance(size, base + trained)
+    count = {name: exchange.chance_of_at_least(int(one.sum()), chances) for name, one in only.items()}
+    if n >= exchange.WEIGHTED_FROM:
+        decide = {name: exchange.weighted_p(one, size, base + trained) for name, one in only.items()}
+    else:
+        decide = count
+    return {**decide, "pass_1": float(pass_1), "agreement": float(agreement)}, count["new"]
+
+
+def false_claims(times: int) -> list[str]:
+    """Share of pairs of draws from one policy with any claim: at 5% a test (before), and by Holm over the family."""
+    lines = [
+        "",
+        "| trained == base | P | n | any claim at 5% a test | any claim, Holm | one of 5 arms, Holm |",
+        "|---" * 6 + "|",
+    ]
+    rng = np.random.default_rng(5)
+    for name, law in LAWS.items():
+        for size, n in ((30, 64), (100, 16), (100, 64), (500, 64)):
+            raw, held, arms = [], [], []
+            for _ in range(times if size < 500 else times // 2):
+                p = law(rng, (size,))
+                found = [_claims(n, p, p, rng)[0] for _ in range(5)]
+                raw.append(min(found[0].values()) <= 0.05)
+                held.append(min(exchange.holm(found[0]).values()) <= 0.05)
+                family = {(arm, claim): one for arm, ps in enumerate(found) for claim, one in ps.items()}
+                arms.append(min(exchange.holm(family).values()) <= 0.05)
+            lines.append(f"| {name} | {size} | {n} | {np.mean(raw):.3f} | {np.mean(held):.3f} | {np.mean(arms):.3f} |")
+    return lines
+
+
+def power(times: int) -> list[str]:
+    """Share of pairs that are called new where a tenth of the never solved problems rises to a rate of 0.05."""
+    lines = ["", "| half never, rest Beta(0.4, 0.8) | n | counting at 5% (before) | weighted, Holm |", "|---" * 4 + "|"]
+    rng = np.random.default_rng(6)
+    for size in (30, 100, 200, 500):
+        for n in (16, 64, 128, 256):
+            counted, weighed = [], []
+            for _ in range(times):
+                p = np.where(np.arange(size) < size // 2, 0.0, rng.beta(0.4, 0.8, size))
+                q = np.where(np.arange(size) < round(0.1 * size / 2), 0.05, p)
+                found, count = _claims(n, p, q, rng)
+                counted.append(count <= 0.05)
+                weighed.append(exchange.holm(found)["new"] <= 0.05)
+            lines.append(f"| P = {size} | {n} | {np.mean(counted):.2f} | {np.mean(weighed):.2f} |")
+    return lines
+
+
+def farther(times: int) -> list[str]:
+    """Coverage and width of pass@k beyond n = 64, for 2n and 4n; and the error of the parametric forecast."""
+    lines = ["", "| law | P | held at 128, 256 | width | forecast is off by |", "|---" * 5 + "|"]
+    rng = np.random.default_rng(7)
+    for name, law in list(LAWS.items())[1:4]:
+        for size in (30, 100, 500):
+            held, width, off = [], [], []
+            truth = np.array([(1 - (1 - law(rng, (200_000,))) ** k).mean() for k in (128, 256)])
+            for _ in range(max(10, times // 8)):
+                found = beyond(np.full(size, 64), rng.binomial(64, law(rng, (size,))), [128, 256])
+                held.append((found.low <= truth) & (truth <= found.high))
+                width.append(found.high - found.low)
+                off.append(found.forecast - truth)
+            numbers = (np.mean(held, axis=0), np.mean(width, axis=0), np.mean(off, axis=0))
+            lines.append(
+                f"| {name} | {size} | " + " | ".join(", ".join(f"{x:.2f}" for x in one) for one in numbers) + " |"
+            )
+    return lines
+
+
+def _row(label: str, found: dict[int, list[float]]) -> list[str]:
+    head = ["", f"| | {' | '.join(map(str, found))} |", "|---" * (len(found) + 1) + "|"]
+    return [*head, f"| {label} | {' | '.join(f'{np.mean(one):.3f} ({min(one):.2f})' for one in found.values())} |"]
+
+
+TABLES = {
+    "rates": rates, "same": same, "differences": differences, "means": means, "seeds": seeds,
+    "false_claims": false_claims, "power": power, "beyond": farther,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Print the tables that are asked for, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
+    parser.add_argument("--times", type=int, default=200, help="simulated data sets of a cell [200]")
+    given = parser.parse_args()
+    if unknown := set(given.tables) - set(TABLES):
+        parser.error(f"no table {', '.join(unknown)}; there are {', '.join(TABLES)}")
+    for name in given.tables or TABLES:
+        print("\n".join(TABLES[name](given.times)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
