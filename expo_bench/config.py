@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from expo_bench.settings import ProblemReading, Settings, Several, load_settings
 
-NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress"}
+NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress", "price_in", "price_out", "max_cost"}
 """Settings in which two runs may differ and be the same run."""
 
 
@@ -119,6 +119,12 @@ class EvalConfig(SamplingConfig):
     """Going on with a run, draw again what ended in an error."""
     compress: bool = False
     """Compress the rows of the finished run; they are read and gone on with as before."""
+    price_in: float | None = Field(default=None, ge=0)
+    """Price of a million prompt tokens, in any currency."""
+    price_out: float | None = Field(default=None, ge=0)
+    """Price of a million tokens of completions."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Stop once so much is spent; what is drawn is kept."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -128,6 +134,8 @@ class EvalConfig(SamplingConfig):
             )
         if self.ks and max(self.ks) > self.n:
             raise ValueError(f"pass@{max(self.ks)} needs n >= {max(self.ks)}, n is {self.n}")
+        if self.max_cost is not None and self.price_in is None and self.price_out is None:
+            raise ValueError("max_cost needs prices: price_out, and price_in, of a million tokens each")
         if any(not string for string in self.stop):
             raise ValueError("a stop string may not be empty")
         return self
@@ -174,6 +182,8 @@ class CandidatesConfig(EvalConfig):
             raise ValueError("candidates have no budget of their own for thoughts: leave thinking_tokens out")
         if self.temperature == 0 and self.per_source > 1:
             raise ValueError("temperature 0 is greedy: all self-explanations would be equal; set per_source to 1")
+        if self.max_cost is not None:
+            raise ValueError("candidates have no max_cost: --dry-run tells what they cost at most")
         if self.compress:
             raise ValueError("candidates are not compressed: leave compress out")
         if ("imported" in self.sources) != (self.imported is not None):

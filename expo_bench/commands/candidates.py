@@ -16,7 +16,7 @@ EXAMPLE = "expo-bench candidates -m micro -b micro --levels 4,5 --limit 20"
 @takes_settings(
     "expo_bench.config:CandidatesConfig",
     names={"n": ("--n-own",), "imported": ("--import",)},
-    without=("choice_seed", "thinking_tokens", "ks", "compress", "redraw_errors"),
+    without=("choice_seed", "thinking_tokens", "ks", "compress", "redraw_errors", "max_cost"),
 )
 def candidates(
     settings: dict[str, Any],

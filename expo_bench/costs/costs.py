@@ -10,6 +10,7 @@ from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Plan, Progress
+from expo_bench.evaluation.spending import CHARACTERS, money, prompt_tokens
 from expo_bench.likelihood.pipeline import Policy
 from expo_bench.likelihood.scoring import missing_likelihoods
 from expo_bench.rows import Candidate
@@ -72,7 +73,21 @@ def run_costs(planned: Plan, seconds: float | None, progress: Progress) -> Estim
     for stage in listed:
         prompts = None if tokenizer is None else _prompt_tokens(stage, tokenizer, planned.config)
         costs.append(draw_cost(stage.name, stage.count, stage.most, drawn.get(stage.name), prompts))
-    return Estimate(costs=costs + _row_costs(planned, listed, costs), notes=[drawn[name].note(name) for name in drawn])
+    notes = [drawn[name].note(name) for name in drawn]
+    return Estimate(costs=costs + _row_costs(planned, listed, costs), notes=[*notes, *_money(planned, listed, costs)])
+
+
+def _money(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) -> list[str]:
+    """Return a line that says what the completions cost at most, and where a probe expects it, about."""
+    prompts = prompt_tokens(planned.prompt, planned.problems)
+    n_prompt = sum(prompts.get(problem.problem_id, 0) * len(ones) for one in listed for problem, ones in one.lacking)
+    most = money(planned.config, n_prompt, sum(cost.most_tokens or 0 for cost in costs))
+    if most is None:
+        return []
+    expected = sum(cost.tokens or 0 for cost in costs)
+    about = money(planned.config, n_prompt, expected) if expected else None
+    told = "" if about is None else f", about {about:.4g} expected"
+    return [f"cost: at most {most:.4g}{told}; about {n_prompt:,} tokens of prompts, at {CHARACTERS} characters each"]
 
 
 def _with_template(config: EvalConfig) -> Any:

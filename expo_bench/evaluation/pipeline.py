@@ -1,9 +1,12 @@
 """`expo-bench eval`: the stages from problems to a report, in one run folder."""
 
+from dataclasses import replace
+
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation import metrics
 from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params
 from expo_bench.evaluation.sampling import sample
+from expo_bench.evaluation.spending import Spending, prompt_tokens
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.stage import grade
 from expo_bench.reports import reporting
@@ -33,6 +36,11 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
             "samples": total,
             **{f"{GRADER}:{k}": v for k, v in statuses.items()},
         }
+        spending = spent_so_far(planned, progress)
+        cost = spending.described() if spending else None
+        if cost is not None:
+            progress.note(f"spent about {cost['money']:.4g}")
+            manifest = replace(manifest, environment={**manifest.environment, "cost": cost})
         finish(run, manifest, counts)
         reporting.report([run], run.report_path, grader=GRADER)
         if config.compress:
@@ -56,14 +64,26 @@ def _draw(planned: Plan, progress: Progress) -> Manifest:
         engine.close()
 
 
+def spent_so_far(planned: Plan, progress: Progress) -> Spending | None:
+    """Return what the samples of the run have cost, so far; None where tokens have no price."""
+    if planned.config.price_in is None and planned.config.price_out is None:
+        return None
+    spending = Spending(planned.config, prompt_tokens(planned.prompt, planned.problems), progress.note)
+    spending.count(planned.run.samples())
+    return spending
+
+
 def draw_samples(planned: Plan, engine: Generator, progress: Progress) -> None:
     """Draw the plain samples that the run lacks."""
     config = planned.config
     total = len(planned.problems) * config.n
     advance = progress.start("sampling", total, total - planned.n_missing, engine.gauge)
+    spending = spent_so_far(planned, progress)
 
     def on_sample(row: Sample) -> None:
         advance(row.n_tokens or 0)
+        if spending:
+            spending.add(row)
 
     sample(
         planned.run,
