@@ -75,6 +75,7 @@ def _regrade(path: Path, name: str | None) -> None:
     from expo_bench.evaluation import metrics
     from expo_bench.grading import stage as grading
     from expo_bench.grading.judge import GRADER
+    from expo_bench.grading.misread import misread
     from expo_bench.reports import reporting
     from expo_bench.storage.run_folder import RunFolder
 
@@ -84,6 +85,9 @@ def _regrade(path: Path, name: str | None) -> None:
     with run.lock(), TerminalProgress() as progress:
         advance = progress.start("grading", manifest.counts.get("samples", 0), 0)
         grading.grade(run, grader=grader, progress=lambda _done, _total: advance(0))
+        if not_understood := misread(run, grader):
+            for text, examples in not_understood.lines():
+                progress.note("\n  ".join([text, *examples]))
     found = metrics.compute(run, grader=grader)
     run.write_metrics(found)
     reporting.report([run], run.report_path, grader=grader)

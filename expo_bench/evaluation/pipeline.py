@@ -8,6 +8,7 @@ from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_p
 from expo_bench.evaluation.sampling import sample
 from expo_bench.evaluation.spending import Spending, prompt_tokens
 from expo_bench.grading.judge import GRADER
+from expo_bench.grading.misread import misread
 from expo_bench.grading.stage import grade
 from expo_bench.reports import reporting
 from expo_bench.rows import Manifest, Metric, Sample
@@ -29,6 +30,9 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         total = len(planned.problems) * config.n
         advance = progress.start("grading", total, 0)
         statuses = grade(run, progress=lambda _done, _total: advance(0))
+        if not_understood := misread(run, GRADER):
+            for text, examples in not_understood.lines():
+                progress.note("\n  ".join([text, *examples]))
         found = metrics.compute(run, grader=GRADER, ks=config.ks)
         run.write_metrics(found)
         counts = {

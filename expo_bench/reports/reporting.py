@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expo_bench.grading.misread import misread
 from expo_bench.reports import excerpts
 from expo_bench.reports.figures import drawings
 from expo_bench.reports.figures.canvas import Drawing
@@ -29,7 +30,7 @@ from expo_bench.reports.result_tables import (
     thought_table,
     what_was_run,
 )
-from expo_bench.reports.run_views import RunView, date_text, facts, manifest_groups, model_name, notes, read_runs
+from expo_bench.reports.run_views import Note, RunView, date_text, facts, manifest_groups, model_name, notes, read_runs
 from expo_bench.reports.sample_views import problem_views
 from expo_bench.reports.tables import TerminalTable, metric_cell, value_text
 from expo_bench.rows import Metric
@@ -96,7 +97,7 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
         "title": _title(runs),
         "date": date_text(max(run.manifest.started for run in runs)),
         "lead": _lead(runs),
-        "notes": notes(runs),
+        "notes": [*notes(runs), *_not_understood(runs, grader)],
         "tiles": [] if several else tiles(runs[0]),
         "run_facts": facts(runs[0], grader),
         "what_was_run": what_was_run(runs, grader) if several else None,
@@ -111,6 +112,16 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
         "levels": sorted({read.problem.level for read in chosen if read.problem.level is not None}),
         "manifests": [{"title": run.name, "groups": manifest_groups(run)} for run in runs],
     }
+
+
+def _not_understood(runs: Sequence[RunView], grader: str) -> list[Note]:
+    """Return what the grader could not read, for runs whose samples are at hand."""
+    found = []
+    for run in runs:
+        report = misread(run.folder, grader) if grader in run.folder.graders() else None
+        for text, examples in report.lines() if report else ():
+            found.append(Note(text=f"{run.name}: {text}" if len(runs) > 1 else text, items=examples))
+    return found
 
 
 def _has_chains(run: RunFolder) -> bool:
