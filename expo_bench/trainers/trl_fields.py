@@ -95,7 +95,7 @@ def depends_on_passes(recipe: Recipe) -> bool:
 
     Of unchecked fields nobody knows.
     """
-    trl = recipe.trl
+    trl = {**(recipe.of_method.trl if recipe.is_online else {}), **recipe.trl}
     by_pass = trl.get("loss_type") == "bnpo" or bool(trl.get("entropy_coef")) or trl.get("top_entropy_quantile", 1) < 1
     return by_pass or bool(recipe.trl_unchecked)
 

@@ -1,6 +1,6 @@
 """What a method of training is: a class in a file of its own, with its settings, its documentation and its hooks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -199,3 +199,8 @@ class OnlineMethod(Method):
 def known(rewards: Sequence[float | None]) -> list[float]:
     """Return the rewards that somebody can tell."""
     return [one for one in rewards if one is not None]
+
+
+def told(rewards: Sequence[float | None], of: Callable[[float], float]) -> list[float]:
+    """Return the advantage of each reward; 0 where nobody can tell the reward."""
+    return [0.0 if one is None else float(of(one)) for one in rewards]

@@ -8,7 +8,7 @@ from expo_bench.errors import UserError
 from expo_bench.trainers import methods
 from expo_bench.trainers.methods.base import Method
 
-_NO_METHODS = {"base", "rounds", "chains", "finding", "terms", "hints"}
+_NO_METHODS = {"base", "chains", "finding", "hints", "rounds", "teaching", "terms"}
 
 
 @cache
