@@ -87,7 +87,7 @@ def blurred(model):
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for one in model.parameters():
-            one += 0.7 * one.std() * torch.randn(one.shape, generator=noise, dtype=torch.float).to(one)
+            one += 0.5 * one.std() * torch.randn(one.shape, generator=noise, dtype=torch.float).to(one)
     return model
 
 
