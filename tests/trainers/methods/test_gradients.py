@@ -35,7 +35,11 @@ CASES = {
     # case: method, its section, which chains are right
     "grpo": ("grpo", {}, even),
     "expo_grpo": ("expo_grpo", {"weight": 0.3}, even),
-    "hdpo": ("expo_grpo", {"weight": 0.3, "loss": "jsd", "scope": "no_positive"}, lambda one: one.source != "own"),
+    "hdpo": (
+        "expo_grpo",
+        {"weight": 0.3, "loss": "jsd", "scope": "no_positive", "per_problem": 4},
+        lambda one: one.source != "own",
+    ),
     "grpo_expert": ("grpo_expert", {"weight": 0.3, "normalise": "sequence"}, even),
     "dr_grpo": ("dr_grpo", {}, even),
     "gspo": ("gspo", {}, even),
