@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod, known
 from expo_bench.trainers.methods.chains import Chain, Group
 
@@ -22,7 +22,7 @@ class Dapo(OnlineMethod):
     Source: arXiv 2503.14476.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """When to draw again, and what length costs."""
 
         most_attempts: int = Field(default=4, ge=1)

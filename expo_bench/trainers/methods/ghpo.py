@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from expo_bench.settings import Settings, Several
+from expo_bench.settings import Settings as Section
+from expo_bench.settings import Several
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun, is_unsolved, under
@@ -17,7 +18,7 @@ class Ghpo(OnlineMethod):
     Source: arXiv 2507.10628, whose words around the solution's beginning are others.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """How much is shown, one after the other."""
 
         shares: Several[float] = (0.25, 0.5, 0.75)

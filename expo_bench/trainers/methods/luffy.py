@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from expo_bench.settings import Settings, Several
+from expo_bench.settings import Settings as Section
+from expo_bench.settings import Several
 from expo_bench.trainers.methods.base import OnlineMethod, Pass, known, told
 from expo_bench.trainers.methods.chains import Chain, Draw, Group
 from expo_bench.trainers.methods.terms import passes
@@ -24,7 +25,7 @@ class Luffy(OnlineMethod):
     guests are not in it.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """Who the guest is, and how its tokens count."""
 
         guest: Literal["expert", "self_explanation"] = "expert"

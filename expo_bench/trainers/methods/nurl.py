@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import ABSTRACT, hint_draw, hinted, is_unsolved, under
@@ -20,7 +20,7 @@ class Nurl(OnlineMethod):
     when GRPO does not get better any more (`from_progress`). Its prompts are not known to us.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """When and how to hint."""
 
         from_progress: float = Field(default=0.0, ge=0, le=1)

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.methods.hints import shown
@@ -23,7 +23,7 @@ class Opsd(OnlineMethod):
     Jensen-Shannon divergence of whole distributions, its temperature 1.1.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """What the teacher sees, and how much it says."""
 
         privilege: Literal["answer", "solution"] = "solution"

@@ -5,7 +5,7 @@ from math import comb, sqrt
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod, known, told
 
 
@@ -19,7 +19,7 @@ class PassAtK(OnlineMethod):
     Source: arXiv 2508.10751.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """How many completions make a set."""
 
         k: int = Field(default=4, ge=1)

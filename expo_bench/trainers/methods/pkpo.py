@@ -5,7 +5,7 @@ from math import comb
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod, known, told
 
 
@@ -18,7 +18,7 @@ class Pkpo(OnlineMethod):
     Source: arXiv 2505.15201, for rewards of 0 and 1, as the code of arXiv 2602.02710 has it.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """How many completions make a set."""
 
         k: int = Field(default=4, ge=1)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun
@@ -20,7 +20,7 @@ class Pope(OnlineMethod):
     succeeds once; here `share` is the same for all.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """How much is shown."""
 
         share: float = Field(default=0.25, gt=0, lt=1)

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import GRADED, LEVELS, hint_draw, hinted, is_unsolved, shown, under
@@ -21,7 +21,7 @@ class Sage(OnlineMethod):
     Source: arXiv 2602.03143; its prompts ask for all levels at once, in JSON.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """How often to hint."""
 
         levels: int = Field(default=3, ge=1, le=3)

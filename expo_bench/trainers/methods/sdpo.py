@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.methods.teaching import set_teacher, taught
@@ -23,7 +23,7 @@ class Sdpo(OnlineMethod):
     policy (0.05), here the policy of the step.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """How much the teacher says."""
 
         weight: float = Field(default=1.0, ge=0)

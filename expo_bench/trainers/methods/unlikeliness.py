@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from expo_bench.settings import Settings
+from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod, known, told
 from expo_bench.trainers.methods.chains import Group
 
@@ -20,7 +20,7 @@ class Unlikeliness(OnlineMethod):
     Source: arXiv 2506.02355.
     """
 
-    class Settings(Settings):
+    class Settings(Section):
         """What likelihood costs."""
 
         discount: float = Field(default=0.25, ge=0, le=1)
