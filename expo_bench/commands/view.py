@@ -16,6 +16,9 @@ def view(
     host: Annotated[
         str, typer.Option(help="Address to listen on; elsewhere than on this machine a token guards the pages.")
     ] = "127.0.0.1",
+    export: Annotated[
+        Path | None, typer.Option(help="Write a site of files into this folder, to send as a link; nothing is served.")
+    ] = None,
 ) -> None:
     """Look at runs while they are written, and at every sample, in a browser. Nothing is changed."""
     if not folder.is_dir():
@@ -25,4 +28,11 @@ def view(
     from expo_bench.reports.workbench.server import serve
     from expo_bench.reports.workbench.shelf import Shelf
 
+    if export is not None:
+        from expo_bench.reports.workbench.site import write_site
+
+        count = write_site(folder, export, running_rate, lambda name: typer.echo(name, err=True))
+        typer.echo(f"{count:,} pages: {export / 'index.html'}", err=True)
+        typer.echo(str(export))
+        return
     serve(Pages(Shelf(folder, running_rate)), host, port, lambda address: typer.echo(f"{address}  (ctrl-C ends it)"))

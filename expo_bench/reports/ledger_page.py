@@ -1,14 +1,15 @@
 """The page of a sharpening ledger: verdicts, figures, and the numbers behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from expo_bench.reports.figures.ledger_figures import draw_ledger
 from expo_bench.reports.figures.svg import standalone
-from expo_bench.reports.ledger_views import controls_table, likelihood_table, sentences
+from expo_bench.reports.ledger_views import controls_table, likelihood_table, problem_tables, sentences
 from expo_bench.reports.pages import figure, flatten, render
-from expo_bench.reports.tables import Cell, Row, Table
+from expo_bench.reports.tables import Cell, Row, Table, between
+from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_files import write_atomically
 
 Numbers = Mapping[str, Any]
@@ -20,6 +21,7 @@ _HEAD = ["Problems", "n", "both", "lost", "new", "by chance", "neither", "base p
 def ledger_page(content: Numbers, out: Path) -> Path:
     """Write the page of `ledger.json`'s content, and its figures in the folder `figures` beside it."""
     sections = []
+    problems = LedgerFolder(out.parent).rows()
     for number, section in enumerate(content["comparisons"], start=1):
         drawn = draw_ledger(section, f"ledger_{number}")
         for drawing in drawn:
@@ -33,13 +35,14 @@ def ledger_page(content: Numbers, out: Path) -> Path:
                 "more": sentences(section, content),
                 "figures": [figure(one) for one in drawn],
                 "tables": [one for one in (_table(section["subsets"]), likelihood_table(section)) if one],
+                "problems": problem_tables(problems, section["base"], section["trained"]),
             }
         )
     runs = [{"name": name, "facts": flatten(run)} for name, run in content["runs"].items()]
-    lead = " ".join(one["sentence"] for one in sections if one["role"] == "trained")
     context = {
         "title": "Sharpening or new problems?",
-        "lead": lead,
+        "verdicts": _verdicts(content["comparisons"]),
+        "study": "../report.html" if (out.parent.parent / "study.yaml").is_file() else "",
         "notes": content.get("notes", []),
         "controls": controls_table(content),
         "sections": sections,
@@ -47,6 +50,24 @@ def ledger_page(content: Numbers, out: Path) -> Path:
     }
     write_atomically(out, render("ledger.html.j2", context))
     return out
+
+
+def _verdicts(comparisons: Sequence[Numbers]) -> Table:
+    """Return what happened, a comparison a row, the verdict first."""
+    rows = []
+    for number, section in enumerate(comparisons, start=1):
+        if "kind" not in section["verdict"]:
+            # a trained model against a control: the table of controls says it
+            continue
+        cells = section["subsets"]["all"]["cells"]
+        expected, curve = section["subsets"]["all"]["null"]["expected"], section["subsets"]["all"]["pass_at_k"]
+        shown = [section["verdict"]["kind"], cells["trained_only"], cells["base_only"], f"{expected:.1f}"]
+        solved = [f"{100 * curve[side]['value'][0]:.1f}" for side in ("base", "trained")]
+        texts = [*map(str, shown), " → ".join(solved)]
+        label = f"{section['trained']} against {section['base']}"
+        rows.append(Row(label=label, depth=1, cells=[Cell(text=text) for text in texts], link=f"#comparison-{number}"))
+    caption = "What became of each model. By chance: how many new, and how many lost problems no difference would show."
+    return Table(caption=caption, head=["", "verdict", "new", "lost", "by chance", "pass@1, %"], rows=rows)
 
 
 def _table(subsets: Mapping[str, Numbers]) -> Table:
@@ -78,5 +99,5 @@ def _plain(value: object) -> Cell:
 
 def _percent(estimate: Numbers, at: int) -> Cell:
     value, low, high = (estimate[name][at] for name in ("value", "low", "high"))
-    interval = "" if low is None else f"{100 * low:.1f}…{100 * high:.1f}"
+    interval = "" if low is None else between(f"{100 * low:.1f}", f"{100 * high:.1f}")
     return Cell(text=f"{100 * value:.1f}", interval=interval)

@@ -1,9 +1,10 @@
 """What the page of a ledger says beside the cells: controls, guessable problems, likelihoods."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expo_bench.reports.tables import MISSING, Cell, Row, Table
+from expo_bench.reports.tables import MISSING, Cell, Row, Table, between
+from expo_bench.reports.text import short
 
 Numbers = Mapping[str, Any]
 
@@ -20,6 +21,34 @@ def sentences(section: Numbers, content: Numbers) -> list[str]:
         counted = f"{guessable} of {content['n_problems']} problems that the base solves without a chain of thought"
         found.append(f"Without the {counted}: {rest['sentence']}" if rest else f"There are only the {counted}.")
     return found
+
+
+MOST_PROBLEMS = 200
+
+
+def problem_tables(rows: Sequence[Numbers], base: str, trained: str) -> list[Table]:
+    """Return the new and the lost problems of one comparison by name; nothing where the rows are not there."""
+    own = [row for row in rows if (row["base"], row["trained"]) == (base, trained)]
+    found = []
+    for cell, word in (("trained_only", "New"), ("base_only", "Lost")):
+        named = sorted(
+            (row for row in own if row["cell"] == cell),
+            key=lambda row: (row["level"] or 0, -abs(row["trained_first"] - row["base_first"]), row["problem_id"]),
+        )
+        shown = [
+            Row(label=short(row["problem_id"], 80), depth=1, cells=[Cell(text=text) for text in _told(row)])
+            for row in named[:MOST_PROBLEMS]
+        ]
+        more = f"; the first {MOST_PROBLEMS} of them" if len(named) > MOST_PROBLEMS else ""
+        if shown:
+            caption = f"{word} problems: {len(named)}{more}"
+            found.append(Table(caption=caption, head=["Problem", "level", "base", "trained"], rows=shown))
+    return found
+
+
+def _told(row: Numbers) -> list[str]:
+    level = MISSING if row["level"] is None else str(row["level"])
+    return [level, f"{row['base_first']} of {row['n']}", f"{row['trained_first']} of {row['n']}"]
 
 
 def controls_table(content: Numbers) -> Table | None:
@@ -71,7 +100,7 @@ def likelihood_table(section: Numbers) -> Table | None:
             low, middle, high = (
                 _number(one, 5) for one in (cell["quartiles"][0], cell["median"], cell["quartiles"][1])
             )
-            rows.append(_row(f"perplexity, {name}", middle, f"{low}…{high}", f"{cell['n']:,} chains"))
+            rows.append(_row(f"perplexity, {name}", middle, between(low, high), f"{cell['n']:,} chains"))
     for title, key, sides in (
         ("right sample above wrong one", "rank_bias", ("base", "trained", "difference")),
         ("lift of right samples, nats", "lift_by_rank", ("likely", "unlikely", "difference")),

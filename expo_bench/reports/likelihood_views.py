@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from expo_bench.errors import UserError
 from expo_bench.reports.run_views import RunView, date_text, describe, model_name
-from expo_bench.reports.tables import MISSING, Cell, MetricTable, Row, Subset, Table, read_subset
+from expo_bench.reports.tables import MISSING, Cell, MetricTable, Row, Subset, Table, between, read_subset
 from expo_bench.reports.text import short
 from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Manifest, Problem, Source
 from expo_bench.storage.run_folder import RunFolder
@@ -228,7 +228,7 @@ def _cell(metric: LikelihoodMetric | None) -> Cell:
     if metric.ci_low is None or metric.ci_high is None:
         return Cell(text=_value(metric))
     low, high = (number(value, metric.name) for value in (metric.ci_low, metric.ci_high))
-    return Cell(text=_value(metric), interval=f"{low} to {high}")
+    return Cell(text=_value(metric), interval=between(low, high))
 
 
 def _value(metric: LikelihoodMetric | None) -> str:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from expo_bench.reports import mathematics
 from expo_bench.reports.figures.svg import palette_css
+from expo_bench.reports.tables import as_csv
 from expo_bench.reports.text import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
     from expo_bench.reports.figures.canvas import Drawing
+    from expo_bench.reports.tables import Table
 
 
 def render(template: str, context: Mapping[str, Any], *, workbench: bool = False) -> str:
@@ -101,7 +103,13 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     made.filters["mathematics"] = mathematics.with_formulas
+    made.filters["csv"] = _csv_address
     return made
+
+
+def _csv_address(table: "Table") -> str:
+    # in the page itself, so that it needs nothing else
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(as_csv(table).encode(errors="replace")).decode()
 
 
 def _finalize(value: Any) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from expo_bench.grading.judge import GRADER
-from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, read_chains
+from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, number, read_chains
 from expo_bench.reports.text import Excerpt, excerpt, short
 from expo_bench.rows import Grade, Problem, Sample, Source
 from expo_bench.storage.run_folder import RunFolder
@@ -70,7 +70,7 @@ def _first_candidates(view: ChainsView) -> dict[tuple[str, Source], Chain]:
     for one in sorted(view.scored, key=lambda one: one.candidate.candidate_id, reverse=True):
         candidate = one.candidate
         reached = {True: "reaches the gold answer", False: "does not reach the gold answer", None: ""}
-        likely = f"log p {_signed(one.likelihood.mean_logprob)} a token, answer lift {_signed(one.lift)}"
+        likely = f"log p {number(one.likelihood.mean_logprob)} a token, answer lift {number(one.lift)}"
         about = [reached[candidate.reaches_answer], likely]
         found[one.problem.problem_id, candidate.source] = Chain(
             title=f"base: {SOURCE_WORDS[candidate.source]}" if candidate.policy else SOURCE_WORDS[candidate.source],
@@ -104,7 +104,3 @@ def _view(problem: Problem, chains: list[Chain]) -> SideBySide:
         answer=excerpt(problem.answer, 300),
         chains=chains,
     )
-
-
-def _signed(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")

@@ -1,5 +1,7 @@
 """Metrics by name and subset, in the words and the order in which people read them."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -115,8 +117,7 @@ def interval_text(metric: Metric | None) -> str:
     """Return the 95% interval, or nothing where there is none."""
     if metric is None or metric.ci_low is None or metric.ci_high is None:
         return ""
-    between = "–" if metric.ci_low >= 0 else " to "
-    return f"{_number(metric.ci_low, metric.name)}{between}{_number(metric.ci_high, metric.name)}"
+    return between(_number(metric.ci_low, metric.name), _number(metric.ci_high, metric.name))
 
 
 def _number(value: float, name: str) -> str:
@@ -156,6 +157,8 @@ class Row:
     depth: int = 0
     series: int | None = None
     """Which colour stands for the run of this row."""
+    link: str = ""
+    """Where the heading leads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,33 @@ class Table:
 def metric_cell(metric: Metric | None) -> Cell:
     """Return the value with its interval."""
     return Cell(text=value_text(metric), interval=interval_text(metric))
+
+
+def between(low: str, high: str) -> str:
+    """Return an interval as every page writes it: 1.2–3.4, and "to" where a dash would stand beside a minus sign."""
+    negative = any(end.startswith(("-", "\N{MINUS SIGN}")) for end in (low, high))
+    return f"{low} to {high}" if negative else f"{low}–{high}"
+
+
+def as_csv(table: Table) -> str:
+    """Return a table as CSV, a value and its interval in columns of their own."""
+    spread = [any(at < len(row.cells) and row.cells[at].interval for row in table.rows)
+              for at in range(len(table.head) - 1)]  # fmt: skip
+    out = io.StringIO()
+    writer = csv.writer(out)
+    head = [table.head[0]]
+    for name, wide in zip(table.head[1:], spread, strict=True):
+        head += [name, f"{name}, 95% interval"] if wide else [name]
+    writer.writerow(head)
+    for row in table.rows:
+        cells = [row.label]
+        for cell, wide in zip(row.cells, spread, strict=False):
+            cells += [cell.text, cell.interval] if wide else [cell.text]
+        # a spreadsheet takes a text that begins so for a formula
+        writer.writerow(
+            [f"'{cell}" if cell.startswith(("=", "+", "@", "\t")) else cell for cell in map(visible, cells)]
+        )
+    return out.getvalue()
 
 
 # the table of a terminal

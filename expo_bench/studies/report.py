@@ -75,7 +75,9 @@ def study_figures(points: Sequence[Point]) -> list[Drawing]:
     first, *rest = arms(points)
     groups = [[first, *rest[: MOST_ARMS - 1]]]
     groups += [[first, *rest[at : at + MOST_ARMS - 1]] for at in range(MOST_ARMS - 1, len(rest), MOST_ARMS - 1)]
-    caption = "Share of held-out problems that are solved, 95% bands over problems and seeds; thin lines are the seeds."
+    caption = "Share of held-out problems that are solved, 95% bands over problems and seeds."
+    if any(len(point.per_seed) > 1 for point in points):
+        caption += " Thin lines are the seeds."
     return [
         learning_curves(f"learning_curves_{number}", "learning curves", _panels(points, group), caption)
         for number, group in enumerate(groups, start=1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expo_bench.reports.tables import MISSING, Cell, Row, Table
+from expo_bench.reports.tables import MISSING, Cell, Row, Table, between
 from expo_bench.studies.learning_curves import Point
 
 _PAPER = {
@@ -74,15 +74,15 @@ def ledger_table(content: Mapping[str, Any]) -> Table:
     for section in content["comparisons"]:
         numbers = section["subsets"]["all"]
         cells, null = numbers["cells"], numbers["null"]
-        shown = [cells["both"], cells["base_only"], cells["trained_only"], f"{null['expected']:.1f}", cells["neither"]]
-        texts = [*shown, section["verdict"]["kind"]]
+        shown = [cells["trained_only"], cells["base_only"], f"{null['expected']:.1f}", cells["both"], cells["neither"]]
+        texts = [section["verdict"]["kind"], *shown]
         rows.append(Row(label=section["trained"], depth=1, cells=[Cell(text=str(text)) for text in texts]))
     budget = content["comparisons"][0]["subsets"]["all"]["budget"]["smallest"]
     caption = (
         f"Problems solved in {budget} samples by the base and by the arm's last checkpoint, first seed. By "
         "chance: how many new (or lost) ones two draws of the same policy would show."
     )
-    head = ["Arm", "both", "lost", "new", "by chance", "neither", "verdict"]
+    head = ["Arm", "verdict", "new", "lost", "by chance", "both", "neither"]
     return Table(caption=caption, head=head, rows=rows)
 
 
@@ -90,4 +90,4 @@ def _cell(point: Point | None) -> Cell:
     if point is None:
         return Cell(text=MISSING)
     low, high = 100 * (point.ci_low or 0.0), 100 * (point.ci_high or 0.0)
-    return Cell(text=f"{100 * point.value:.1f}", interval=f"{low:.1f}…{high:.1f}")
+    return Cell(text=f"{100 * point.value:.1f}", interval=between(f"{low:.1f}", f"{high:.1f}"))

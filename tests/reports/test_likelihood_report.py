@@ -13,6 +13,7 @@ from expo_bench.reports.figures.heat import STEPS, decoded, read_heat, step_labe
 from expo_bench.reports.figures.likelihood_figures import FLOOR, place
 from expo_bench.reports.likelihood_views import number, ordered, read_chains
 from expo_bench.reports.reporting import likelihood_figures, report
+from expo_bench.reports.tables import between
 from expo_bench.storage.run_folder import RunFolder
 from tests.reports.chain_runs import MEANS, byte_tokenizer, make_chains_run
 from tests.reports.test_reporting import Page
@@ -47,7 +48,7 @@ def test_page_holds_the_metrics_of_every_policy_level_and_source(run: RunFolder,
         if metric.ci_low is None or metric.ci_high is None:
             continue
         low, high = number(metric.ci_low, metric.name), number(metric.ci_high, metric.name)
-        assert f"{number(metric.value, metric.name)}{low} to {high}" in page.text
+        assert f"{number(metric.value, metric.name)}{between(low, high)}" in page.text
     for expected in ("Candidates of base on math500", "self-explanation", "20 self-explanation", "Under checkpoint-20"):
         assert expected in page.text
 
@@ -57,7 +58,7 @@ def test_ids_are_unique_references_resolve_and_nothing_comes_from_outside(page: 
     assert len(ids) == len(set(ids))
     links = [value or "" for _, a in page.elements for name, value in a.items() if name in ("href", "src")]
     assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
-    assert all(link.startswith("#") or link == "data:," for link in links)
+    assert all(link.startswith(("#", "data:text/csv")) or link == "data:," for link in links)
 
 
 def test_figures_stand_beside_the_page_and_carry_their_colours(run: RunFolder, page: Page) -> None:

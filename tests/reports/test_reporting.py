@@ -99,7 +99,7 @@ def test_page_shows_every_metric_by_level(run: RunFolder, page: Page) -> None:
 def test_page_needs_nothing_from_outside(page: Page) -> None:
     links = [value for _, attributes in page.elements for name, value in attributes.items() if name in ("href", "src")]
     assert links
-    assert all(value is not None and (value.startswith("#") or value == "data:,") for value in links)
+    assert all(value is not None and (value.startswith(("#", "data:text/csv")) or value == "data:,") for value in links)
     style = "".join(re.findall(r"<style>(.*?)</style>", page.source, re.DOTALL))
     assert "@import" not in style
     assert "url(" not in style
@@ -161,7 +161,7 @@ def test_foreign_text_stays_text(tmp_path: Path) -> None:
         assert not {"img", "iframe", "object", "a onclick"} & {tag for tag, _ in page.elements}
         names = {name for _, attributes in page.elements for name in attributes}
         assert not any(name.startswith("on") for name in names)
-        assert all((a.get("href") or "").startswith("#") for a in page.all("a"))
+        assert all((a.get("href") or "").startswith(("#", "data:text/csv")) for a in page.all("a"))
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page.source)
         for expected in ("</script><script>", "{{ 7 * 7 }}", "␀", "␛[31m", "[U+202E]", "👩‍👩‍👧‍👦"):
             assert expected in page.text

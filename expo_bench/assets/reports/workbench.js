@@ -107,3 +107,125 @@
   };
   if (main) setTimeout(again, 1000 * Number(main.dataset.live));
 })();
+(() => {
+  // the samples of a site: the list comes in pieces, and is searched, filtered and sorted here
+  const table = document.querySelector("table[data-pieces]");
+  const form = document.querySelector("form[role=search]");
+  if (!table || !form || Number(table.dataset.pieces) === 0) return;
+  const count = Number(table.dataset.pieces);
+  const rows = [];
+  const pages = new Map();
+  let [first, turn, read] = [0, 0, 0];
+  const told = document.querySelector("[data-part=told]");
+  const pager = document.querySelector("[data-part=pager]");
+  const wanted = (name) => (form.elements[name] ? form.elements[name].value.trim() : "");
+  const load = async (pieces) => {
+    while (read < Math.min(pieces, count)) {
+      const answer = await fetch(`samples/${read}.json`);
+      rows.push(...(await answer.json()));
+      read += 1;
+    }
+  };
+  const page = async (link) => {
+    const address = link.split("#")[0];
+    if (!pages.has(address)) {
+      const answer = await fetch(address);
+      pages.set(address, new DOMParser().parseFromString(await answer.text(), "text/html"));
+    }
+    return pages.get(address);
+  };
+  const written = (element) => {
+    const copy = element.cloneNode(true);
+    for (const math of copy.querySelectorAll("math")) math.remove();
+    return copy.textContent.toLowerCase();
+  };
+  const has = async (row, words) => {
+    if (wanted("where") === "answer") return row[7].toLowerCase().includes(words);
+    const shown = await page(row[0]);
+    const name = decodeURIComponent(row[0].split("#")[1]);
+    const found = wanted("where") === "question" ? shown.querySelector(".said") : shown.querySelector(`#${name} pre`);
+    return Boolean(found) && written(found).includes(words);
+  };
+  const number = (text) => (text === "" || text === "–" ? NaN : Number(text.replaceAll(",", "")));
+  const passes = (row) => {
+    const [, , level, subject, , outcome, verdict, , tokens, agreement] = row;
+    const name = wanted("verdict").replaceAll("_", " ");
+    return (
+      (wanted("level") === "" || level === wanted("level")) &&
+      (wanted("subject") === "" || subject === wanted("subject")) &&
+      (name === "" || outcome === name || verdict === name) &&
+      (wanted("least") === "" || number(tokens) >= Number(wanted("least"))) &&
+      (wanted("most") === "" || number(tokens) <= Number(wanted("most"))) &&
+      (wanted("agreement") === "" || number(agreement) <= Number(wanted("agreement")))
+    );
+  };
+  const sorts = { problem: 1, level: 2, tokens: 8, agreement: 9 };
+  const sorted = (found) => {
+    const sort = wanted("sort");
+    const column = sorts[sort.replace("-", "")];
+    if (column === undefined) return found;
+    const way = sort.startsWith("-") ? -1 : 1;
+    const of = (row) => (column === 1 ? row[0] : number(row[column]));
+    const compare = (a, b) => {
+      const [x, y] = [of(a), of(b)];
+      if (column === 1) return x.localeCompare(y);
+      return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : way * (x - y);
+    };
+    return [...found].sort(compare);
+  };
+  const cell = (tag, className, ...content) => {
+    const made = document.createElement(tag);
+    made.className = className;
+    made.append(...content);
+    return made;
+  };
+  const line = ([link, teaser, level, , sample, outcome, verdict, extracted, tokens, agreement]) => {
+    const made = document.createElement("tr");
+    const anchor = document.createElement("a");
+    anchor.href = link;
+    anchor.append(cell("span", "teaser", teaser));
+    const head = cell("th", "text", anchor);
+    head.scope = "row";
+    const answer = cell("code", "extracted", extracted);
+    made.append(head, cell("td", "text", level), cell("td", "", String(sample)));
+    made.append(cell("td", "text", cell("span", `badge ${outcome}`, verdict)), cell("td", "text", answer));
+    made.append(cell("td", "", tokens), cell("td", "", agreement));
+    return made;
+  };
+  const step = (words, to) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = words;
+    button.addEventListener("click", () => show(to));
+    return button;
+  };
+  const show = async (start) => {
+    const own = ++turn;
+    first = start;
+    const words = wanted("q").toLowerCase();
+    const plain = [...new FormData(form).values()].every((value) => value === "");
+    await load(plain ? Math.ceil((first + 50) / 2000) : count);
+    let found = sorted(rows.filter(passes));
+    if (words !== "") {
+      const hits = [];
+      for (const [place, row] of found.entries()) {
+        if (own !== turn) return;
+        if (await has(row, words)) hits.push(row);
+        if (place % 200 === 0) told.textContent = `${place} of ${found.length} samples searched, ${hits.length} found`;
+      }
+      found = hits;
+    }
+    if (own !== turn) return;
+    const total = plain ? Number(table.dataset.rows) : found.length;
+    table.tBodies[0].replaceChildren(...found.slice(first, first + 50).map(line));
+    told.textContent = `${total ? first + 1 : 0} to ${Math.min(first + 50, total)} of ${total} samples.`;
+    pager.replaceChildren();
+    if (first > 0) pager.append(step("Earlier", Math.max(0, first - 50)));
+    if (first + 50 < total) pager.append(step("Later", first + 50));
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    show(0);
+  });
+  show(0);
+})();

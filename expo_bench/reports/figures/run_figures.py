@@ -164,11 +164,11 @@ def _curve_panel(axes: "Axes", panel: Panel, ceiling: float, *, large: bool) -> 
 def _end_labels(axes: "Axes", panel: Panel, several: bool) -> None:
     """Write each curve's name and last value at its end, pushed apart where they would meet."""
     ends = sorted((line.points[max(line.points)].value * 100, line.series, line) for line in panel.lines)
-    floor, span = -1e9, axes.get_ylim()[1]
-    for value, series, line in ends:
-        y = max(value, floor)
-        floor = y + span * 18 / 300
-        text = f"{value:.1f}\u2002{clip(line.label, 20)}" if several else f"{value:.1f}"
+    gap = axes.get_ylim()[1] * 18 / 300
+    places = spread([value for value, _, _ in ends], gap, axes.get_ylim()[1])
+    labels = told_apart([line.label for _, _, line in ends])
+    for y, label, (value, series, _) in zip(places, labels, ends, strict=True):
+        text = f"{value:.1f}\u2002{clip(label, 20)}" if several else f"{value:.1f}"
         x = axes.get_xlim()[1]
         shade = colour(series_colour(series))
         axes.annotate(
@@ -180,7 +180,30 @@ def _end_labels(axes: "Axes", panel: Panel, several: bool) -> None:
             color=shade,
             va="center_baseline",
             parse_math=False,
+            # a label beyond the axis is a label all the same
+            annotation_clip=False,
         )
+
+
+def spread(values: Sequence[float], gap: float, top: float) -> list[float]:
+    """Return places for ascending values, at least `gap` apart and none above `top`, as near to them as that leaves."""
+    places: list[float] = []
+    for value in values:
+        places.append(max(value, places[-1] + gap) if places else value)
+    ceiling = top
+    for at in reversed(range(len(places))):
+        places[at] = min(places[at], ceiling)
+        ceiling = places[at] - gap
+    return places
+
+
+def told_apart(labels: Sequence[str]) -> list[str]:
+    """Return the labels without the words that all of them begin with; a label is cut at the end of a word."""
+    first = min(labels, default="")
+    last = max(labels, default="")
+    shared = next((at for at, pair in enumerate(zip(first, last, strict=False)) if len(set(pair)) > 1), len(first))
+    cut = max((first.rfind(mark, 0, shared) + 1 for mark in "-_/ ,"), default=0)
+    return [label[cut:] or label for label in labels] if len(labels) > 1 and first != last else list(labels)
 
 
 # horizontal bars

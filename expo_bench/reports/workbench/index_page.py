@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from expo_bench.reports.run_views import sampling
 from expo_bench.reports.tables import Cell, metric_cell
 from expo_bench.reports.text import short
 from expo_bench.reports.workbench.entries import Entry
+from expo_bench.reports.workbench.links import Links
 
 LIVE_SECONDS = 3
 IDLE_SECONDS = 15
@@ -46,7 +46,7 @@ class Board:
     rows: list[IndexRow]
 
 
-def index_context(entries: Sequence[Entry], name: str) -> dict[str, Any]:
+def index_context(entries: Sequence[Entry], name: str, links: Links) -> dict[str, Any]:
     """Return what the template of the first page shows."""
     running = [entry for entry in entries if entry.state == "running"]
     counted = {kind: sum(entry.kind == kind for entry in entries) for kind in ("run", "training", "study", "ledger")}
@@ -62,7 +62,7 @@ def index_context(entries: Sequence[Entry], name: str) -> dict[str, Any]:
         "rows": [index_row(entry) for entry in entries],
         "kinds": [kind for kind, count in counted.items() if count],
         "states": sorted({entry.state for entry in entries}),
-        "boards": boards(entries),
+        "boards": boards(entries, links),
     }
 
 
@@ -125,7 +125,7 @@ def _value(entry: Entry) -> float:
     return entry.headline.value or 0.0 if entry.headline else 0.0
 
 
-def boards(entries: Sequence[Entry]) -> list[Board]:
+def boards(entries: Sequence[Entry], links: Links) -> list[Board]:
     """Return a leaderboard for each benchmark and protocol with two runs or more."""
     found = []
     for group in groups(entries):
@@ -138,13 +138,8 @@ def boards(entries: Sequence[Entry]) -> list[Board]:
             Board(
                 title=f"{first.benchmarks}, {split or 'one split'}, {problems:,} problems",
                 protocol=f"protocol {short(first.manifest.protocol_hash, 16)}: {sampling(first.manifest.protocol)}",
-                compare=compare_link([entry.address for entry in group[-1:] + group[:-1]][:12]),
+                compare=links.compare([entry.address for entry in group[-1:] + group[:-1]][:12]),
                 rows=[index_row(entry) for entry in group],
             )
         )
     return found
-
-
-def compare_link(addresses: Sequence[str]) -> str:
-    """Return the address of the page that compares these runs; the first is the base."""
-    return f"compare.html?{urlencode([('run', address) for address in addresses])}"

@@ -7,7 +7,6 @@ from typing import Any
 
 from expo_bench.reports.text import short
 from expo_bench.reports.workbench.entries import Entry
-from expo_bench.reports.workbench.matrix import beside_link
 from expo_bench.reports.workbench.sample_pages import CELL_WORDS
 from expo_bench.reports.workbench.shelf import Shelf
 from expo_bench.storage.ledger_folder import LedgerFolder
@@ -38,10 +37,7 @@ class Picture:
     left_out: int
 
 
-Link = Callable[[Sequence[str]], Callable[[str], str]]
-
-
-def ledger_context(shelf: Shelf, entry: Entry, crumbs: Any, link: Link = beside_link) -> dict[str, Any]:
+def ledger_context(shelf: Shelf, entry: Entry, crumbs: Any) -> dict[str, Any]:
     """Return what the template of a ledger shows."""
     folder = LedgerFolder(entry.path)
     content, rows = folder.content(), folder.rows()
@@ -51,7 +47,7 @@ def ledger_context(shelf: Shelf, entry: Entry, crumbs: Any, link: Link = beside_
         pair = [runs.get(section["base"]), runs.get(section["trained"])]
         known = [one.address for one in pair if one is not None]
         own = [row for row in rows if (row["base"], row["trained"]) == (section["base"], section["trained"])]
-        pictures.append(_picture(section, own, link(known) if len(known) == 2 else None))
+        pictures.append(_picture(section, own, shelf.links.beside(known) if len(known) == 2 else None))
     report = entry.path / "report.html"
     return {
         "title": "Sharpening or new problems?",
@@ -85,7 +81,7 @@ def _picture(
         )
     return Picture(
         title=f"{section['trained']} against {section['base']}",
-        kind=section["verdict"]["kind"],
+        kind=section["verdict"].get("kind", section["role"]),
         sentence=section["verdict"]["sentence"],
         counts={cell: numbers["cells"][cell] for cell in _ORDER},
         expected=f"{numbers['null']['expected']:.1f}",

@@ -1,22 +1,20 @@
 """Problems down, runs across: how many samples of each are right, and which problems are new or lost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from expo_bench.reports.text import short
 from expo_bench.reports.workbench.entries import Entry
+from expo_bench.reports.workbench.links import ProblemLink
 from expo_bench.reports.workbench.shelf import Shelf
 from expo_bench.rows import Problem
-from expo_bench.storage.run_folder import file_name
 
 PAGE = 500
 MOST_RUNS = 12
 KINDS = {"": "all", "new": "new: the first run solves none, another does", "lost": "lost: another solves none",
          "same": "neither"}  # fmt: skip
-Link = Callable[[str], str]
-"""Problem id -> address of the page with its samples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +40,14 @@ class MatrixRow:
 
 
 def matrix_context(
-    shelf: Shelf, entries: Sequence[Entry], query: Mapping[str, str], link: Link, own: str, crumbs: Any, tabs: Any
+    shelf: Shelf,
+    entries: Sequence[Entry],
+    query: Mapping[str, str],
+    link: ProblemLink,
+    own: str,
+    crumbs: Any,
+    tabs: Any,
+    page: int = PAGE,
 ) -> dict[str, Any]:
     """Return what the template of the matrix shows; the first run is the base.
 
@@ -54,6 +59,7 @@ def matrix_context(
         own: address of this page with its runs, to which a query is added.
         crumbs: the way to the page.
         tabs: views of the run, where there is one.
+        page: problems of a page.
     """
     everything = _rows(shelf, entries[:MOST_RUNS], link)
     level, kind = query.get("level", ""), query.get("kind", "")
@@ -78,17 +84,17 @@ def matrix_context(
             (short(entry.name, 60), f"{entry.address}/index.html", entry.address) for entry in entries[:MOST_RUNS]
         ],
         "several": several,
-        "rows": kept[first : first + PAGE],
+        "rows": kept[first : first + page],
         "levels": [("", "all"), *((one, one) for one in levels)],
         "kinds": list(KINDS.items()),
         "level": level,
         "kind": kind,
         "told": told + ".",
-        "later": f"{own}{joint}{urlencode({**more, 'from': first + PAGE})}" if first + PAGE < len(kept) else None,
+        "later": f"{own}{joint}{urlencode({**more, 'from': first + page})}" if first + page < len(kept) else None,
     }
 
 
-def _rows(shelf: Shelf, entries: Sequence[Entry], link: Link) -> list[MatrixRow]:
+def _rows(shelf: Shelf, entries: Sequence[Entry], link: ProblemLink) -> list[MatrixRow]:
     problems: dict[str, Problem] = {}
     counts: list[dict[str, tuple[int, int]]] = []
     for entry in entries:
@@ -126,9 +132,3 @@ def _mark(base: tuple[int, int], other: tuple[int, int]) -> str:
 
 def _rate(cell: MatrixCell) -> float:
     return cell.c / cell.n if cell.n else 2.0
-
-
-def beside_link(addresses: Sequence[str]) -> Link:
-    """Return where the samples of these runs stand side by side."""
-    runs = [("run", address) for address in addresses]
-    return lambda problem_id: f"beside.html?{urlencode([*runs, ('problem', file_name(problem_id))])}"

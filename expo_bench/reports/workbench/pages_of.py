@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 from expo_bench.reports.pages import render
 from expo_bench.reports.workbench.entries import Entry
-from expo_bench.reports.workbench.index_page import compare_link, index_context
+from expo_bench.reports.workbench.index_page import index_context
 from expo_bench.reports.workbench.ledger_view import ledger_context
-from expo_bench.reports.workbench.matrix import beside_link, matrix_context
+from expo_bench.reports.workbench.links import SiteLinks
+from expo_bench.reports.workbench.matrix import PAGE, matrix_context
 from expo_bench.reports.workbench.plane import chain_context, plane_context
 from expo_bench.reports.workbench.prompts_sent import prompt_context
 from expo_bench.reports.workbench.run_page import RunPages, crumbs_of, tabs
@@ -28,6 +29,8 @@ class Pages:
     def __init__(self, shelf: Shelf, site: str = "") -> None:
         """Take the folder; `site` is the date of a site that is written once."""
         self.shelf, self._site = shelf, site
+        # a site has no page behind a query
+        self._most_rows = 10**9 if site else PAGE
         self._provisional = Provisional()
         self._runs = RunPages(shelf, self._provisional)
 
@@ -57,9 +60,15 @@ class Pages:
 
     def _context(self, address: str, query: Query) -> tuple[str, dict[str, Any]] | None:
         if address == "index.html":
-            return "workbench_index.html.j2", index_context(self.shelf.entries(), self.shelf.root.resolve().name)
+            return "workbench_index.html.j2", index_context(
+                self.shelf.entries(), self.shelf.root.resolve().name, self.shelf.links
+            )
         if address in ("compare.html", "beside.html"):
-            return self._of_several(address, query)
+            return self._of_several(query.get("run", []), (query.get("problem") or [""])[0], query)
+        if isinstance(self.shelf.links, SiteLinks):
+            name, _, problem = address.removesuffix(".html").partition("/")
+            if name in self.shelf.links.sets:
+                return self._of_several(self.shelf.links.sets[name], problem, query)
         place, _, name = address.rpartition("/")
         if entry := self.shelf.entry(place):
             return self._of_entry(entry, name, {key: values[0] for key, values in query.items()})
@@ -73,12 +82,20 @@ class Pages:
         if name == "index.html" and entry.kind == "run":
             return "workbench_run.html.j2", self._runs.context(entry)
         if name == "samples.html" and entry.kind == "run":
-            return "workbench_samples.html.j2", samples_context(self.shelf, entry, query)
+            context = samples_context(self.shelf, entry, query)
+            return "workbench_samples.html.j2", self._still(context) if self._site else context
         if name == "problems.html" and entry.kind == "run":
             crumbs, views = crumbs_of(self.shelf, entry, "Problems"), tabs(entry)
             own = f"{entry.address}/problems.html"
             context = matrix_context(
-                self.shelf, [entry], query, lambda problem: problem_link(entry, problem), own, crumbs, views
+                self.shelf,
+                [entry],
+                query,
+                lambda problem: problem_link(entry, problem),
+                own,
+                crumbs,
+                views,
+                self._most_rows,
             )
             return "workbench_matrix.html.j2", context
         if name == "plane.html" and entry.kind == "run":
@@ -91,9 +108,15 @@ class Pages:
             return "workbench_ledger.html.j2", ledger_context(self.shelf, entry, crumbs_of(self.shelf, entry))
         return None
 
-    def _of_several(self, address: str, query: Query) -> tuple[str, dict[str, Any]] | None:
-        """Return the runs that the query names as a matrix, or one problem of them side by side."""
-        found = [self.shelf.entry(one, "run") for one in dict.fromkeys(query.get("run", []))]
+    def _still(self, context: dict[str, Any]) -> dict[str, Any]:
+        """Return the list of samples as a site has it: without what only a server can tell."""
+        kept = [pick for pick in context["picks"] if pick[0] in ("level", "subject", "verdict")]
+        sorts = [pair for pair in context["sorts"] if "rate" not in pair[0]]
+        return {**context, "picks": kept, "sorts": sorts, "earlier": None, "later": None}
+
+    def _of_several(self, chosen: Sequence[str], problem: str, query: Query) -> tuple[str, dict[str, Any]] | None:
+        """Return runs as a matrix, or one problem of them side by side."""
+        found = [self.shelf.entry(one, "run") for one in dict.fromkeys(chosen)]
         runs = [one for one in found if one is not None and one.manifest is not None]
         if not runs:
             return "workbench_message.html.j2", {
@@ -101,13 +124,14 @@ class Pages:
                 "tab": "", "live": 0,
             }  # fmt: skip
         addresses = [one.address for one in runs]
-        own = compare_link(addresses)
-        if address == "compare.html":
-            first = {name: values[0] for name, values in query.items()}
-            crumbs = [("Problem by problem", "")]
-            context = matrix_context(self.shelf, runs, first, beside_link(addresses), own, crumbs, [])
-            return "workbench_matrix.html.j2", context
-        return self._beside(runs, (query.get("problem") or [""])[0], [("Problem by problem", own)])
+        own = self.shelf.links.compare(addresses)
+        if problem:
+            return self._beside(runs, problem, [("Problem by problem", own)])
+        first = {name: values[0] for name, values in query.items()}
+        crumbs = [("Problem by problem", "")]
+        beside = self.shelf.links.beside(addresses)
+        context = matrix_context(self.shelf, runs, first, beside, own, crumbs, [], self._most_rows)
+        return "workbench_matrix.html.j2", context
 
     def _beside(
         self, runs: Sequence[Entry], name: str, crumbs: list[tuple[str, str]]
@@ -133,7 +157,7 @@ class Pages:
             return None
         if kind == "problems" or manifest is None:
             crumbs = crumbs_of(self.shelf, entry, problem.problem_id)
-            prompt = f"{entry.address}/prompts/{quote(name, safe='')}.html" if manifest else ""
+            prompt = f"{entry.address}/prompts/{quote(name, safe='')}.html" if manifest and not self._site else ""
             return "workbench_problem.html.j2", problem_context(self.shelf, [entry], problem, crumbs, prompt)
         crumbs = [*crumbs_of(self.shelf, entry, problem.problem_id), ("Prompt", "")]
         crumbs[-2] = (problem.problem_id, problem_link(entry, problem.problem_id))

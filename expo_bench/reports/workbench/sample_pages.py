@@ -21,6 +21,8 @@ from expo_bench.storage.run_folder import file_name
 from expo_bench.storage.sample_index import SampleIndex, Table
 
 PAGE = 50
+PIECE = 2000
+"""Samples that the list of a site loads at once."""
 _TEXT_LIMIT = 200_000
 _MARKED_WORDS = 1500
 _CELLS = ("trained_only", "base_only", "both", "neither")
@@ -64,7 +66,8 @@ def samples_context(shelf: Shelf, entry: Entry, query: Mapping[str, str]) -> dic
         "picks": picks(index, wanted, cells),
         "told": _told(index, len(found.rows), first, len(shown), found.searched),
         "rows": sample_rows(entry, index, shown.tolist()),
-        "pieces": "",
+        "pieces": -(-len(index.samples) // PIECE),
+        "total": len(index.samples),
         "earlier": _page(own, wanted, first - PAGE) if first else None,
         "later": _page(own, wanted, first + PAGE) if first + PAGE < len(found.rows) else None,
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.reports.workbench.entries import Entry, find
+from expo_bench.reports.workbench.links import Links, ServedLinks
 from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_index import RowIndex
 from expo_bench.storage.run_folder import RunFolder
@@ -26,8 +27,9 @@ _RATE_SECONDS = 60.0
 class Shelf:
     """A folder of runs, for all pages and all readers."""
 
-    def __init__(self, root: Path, estimate: Estimate) -> None:
+    def __init__(self, root: Path, estimate: Estimate, links: Links | None = None) -> None:
         self.root, self.estimate = root, estimate
+        self.links = links or ServedLinks()
         self._lock = threading.RLock()
         self._entries: tuple[float, list[Entry]] = (-_ENTRIES_SECONDS, [])
         self._indexes: OrderedDict[Path, SampleIndex] = OrderedDict()

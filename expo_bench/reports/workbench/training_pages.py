@@ -11,7 +11,7 @@ from expo_bench.reports.result_tables import STATUS_WORDS
 from expo_bench.reports.text import excerpt, short
 from expo_bench.reports.training_page import as_shown, evaluations, training_view
 from expo_bench.reports.workbench.entries import Entry
-from expo_bench.reports.workbench.index_page import compare_link, index_row
+from expo_bench.reports.workbench.index_page import index_row
 from expo_bench.reports.workbench.run_page import crumbs_of
 from expo_bench.reports.workbench.shelf import READ_SECONDS, Shelf
 from expo_bench.storage.training_rows import read_recipe
@@ -36,7 +36,7 @@ def training_context(shelf: Shelf, entry: Entry) -> dict[str, Any]:
         "entry": entry,
         "live": LIVE_SECONDS if entry.state == "running" or index.share < 1 else 0,
         "runs": [index_row(one) for one in runs],
-        "compare": compare_link(compared[:12]) if len(compared) > 1 else "",
+        "compare": shelf.links.compare(compared[:12]) if len(compared) > 1 else "",
         "report": f"{entry.address}/report.html" if (entry.path / "report.html").is_file() else "",
     }
 
@@ -119,7 +119,7 @@ def study_context(shelf: Shelf, entry: Entry) -> dict[str, Any]:
         "stages": _stages(shelf, entry, trainings),
         "panels": [as_shown(drawn)] if drawn else [],
         "arms": rows,
-        "compare": compare_link(list(dict.fromkeys(ends))[:12]) if len(ends) > 1 else "",
+        "compare": shelf.links.compare(list(dict.fromkeys(ends))[:12]) if len(ends) > 1 else "",
     }
 
 
