@@ -14,7 +14,8 @@ from pathlib import Path
 from expo_bench import LikelihoodMetric, RunFolder, UserError, likelihood_figures
 
 COLUMNS = {
-    "mean_logprob": "log p per token", "nll_ratio": "NLL ratio", "answer_lift": "answer lift",
+    "mean_logprob": "log p per token", "median_logprob": "median", "nll_ratio": "NLL ratio",
+    "answer_lift": "answer lift", "median_lift": "median", "answer_lift_answered": "lift, answered",
     "logprob_gap": "log p gap", "lift_gap": "lift gap", "reaches_answer": "reaches, %", "leaks_answer": "leaks, %",
 }  # fmt: skip
 SHARES = ("reaches_answer", "leaks_answer")

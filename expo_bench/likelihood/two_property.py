@@ -45,6 +45,13 @@ def _lift(row: Likelihood) -> float | None:
     return None if row.answer_place is None else row.answer_logprob_with - row.answer_logprob_without
 
 
+_MEDIANS = {
+    "mean_logprob": "median_logprob",
+    "answer_lift": "median_lift",
+    "logprob_gap": "median_logprob_gap",
+    "lift_gap": "median_lift_gap",
+}
+"""Means that may be skewed -> the medians beside them."""
 _RATES = {"reaches_answer", "leaks_answer", "repetitive", "truncated"}
 
 
@@ -145,22 +152,44 @@ def _subset_metrics(
     weights = np.stack([column.weights[rows] for column in used], axis=1)
     rates = np.array([column.name in _RATES for column in used])
     ends = intervals.of_columns(values, weights, rates, draws, 0)
-    numbers = zip(*stats.clustered_mean(values, weights), *ends, strict=True)
-    return [
-        LikelihoodMetric(
-            name=column.name,
-            subset=subset,
-            source=column.source,
-            policy=policy,
-            value=_known(value),
-            stderr=_known(stderr),
-            ci_low=_known(low),
-            ci_high=_known(high),
-            n_problems=int((column.weights[rows] > 0).sum()),
-            n_candidates=int(column.counts[rows].sum()),
-        )
-        for column, (value, stderr, low, high) in zip(used, numbers, strict=True)
-    ]
+    found = []
+    for column, *numbers in zip(used, *stats.clustered_mean(values, weights), *ends, strict=True):
+        found.append(_metric(column, column.name, numbers, subset, policy, rows))
+        if column.name in _MEDIANS:
+            numbers = [*_median(column.values[rows], column.weights[rows] > 0, draws)]
+            found.append(_metric(column, _MEDIANS[column.name], numbers, subset, policy, rows))
+    return found
+
+
+def _metric(
+    column: _Column, name: str, numbers: Sequence[float], subset: str, policy: str, rows: NDArray[np.intp]
+) -> LikelihoodMetric:
+    value, stderr, low, high = map(_known, numbers)
+    return LikelihoodMetric(
+        name=name,
+        subset=subset,
+        source=column.source,
+        policy=policy,
+        value=value,
+        stderr=stderr,
+        ci_low=low,
+        ci_high=high,
+        n_problems=int((column.weights[rows] > 0).sum()),
+        n_candidates=int(column.counts[rows].sum()),
+    )
+
+
+def _median(values: Floats, used: NDArray[np.bool_], draws: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+    """Return the median of the problems' means, no standard error, and the ends of a percentile interval."""
+    order = np.argsort(values[used])
+    rising = values[used][order]
+    below = draws[:, used][:, order].cumsum(axis=1, dtype=np.int64)
+    below = below[below[:, -1] > 0]
+    if len(rising) < 2:
+        return float(np.median(rising)), np.nan, np.nan, np.nan
+    medians = rising[(2 * below >= below[:, -1:]).argmax(axis=1)]
+    low, high = np.quantile(medians, (0.025, 0.975))
+    return float(np.median(rising)), np.nan, float(low), float(high)
 
 
 def _known(value: float) -> float | None:
@@ -211,13 +240,20 @@ def table(metrics: Sequence[LikelihoodMetric], policy: str) -> "Table":
         if subset != last:
             shown.add_row(Text(subset, style="bold"))
             last = subset
-        cells = [_cell(found.get((subset, source, name)), percent=name in _RATES) for name in _HEADS]
+        cells = [
+            _cell(
+                found.get((subset, source, name)),
+                percent=name in _RATES,
+                median=found.get((subset, source, _MEDIANS.get(name, ""))),
+            )
+            for name in _HEADS
+        ]
         count = found[subset, source, "mean_logprob"].n_candidates
         shown.add_row(f" {_LABELS.get(source, source)}", str(count), *cells)
     return shown
 
 
-def _cell(metric: LikelihoodMetric | None, *, percent: bool) -> "Text":
+def _cell(metric: LikelihoodMetric | None, *, percent: bool, median: LikelihoodMetric | None = None) -> "Text":
     from rich.text import Text
 
     if metric is None or metric.value is None:
@@ -225,7 +261,10 @@ def _cell(metric: LikelihoodMetric | None, *, percent: bool) -> "Text":
     text = Text(_number(metric.value, percent))
     if metric.ci_low is None or metric.ci_high is None:
         return text
-    return text.append(f"\n{_number(metric.ci_low, percent)}…{_number(metric.ci_high, percent)}", style="dim")
+    text.append(f"\n{_number(metric.ci_low, percent)}…{_number(metric.ci_high, percent)}", style="dim")
+    if median is not None and median.value is not None:
+        text.append(f"\nmedian {_number(median.value, percent)}", style="dim")
+    return text
 
 
 def _number(value: float, percent: bool) -> str:

@@ -21,8 +21,11 @@ SOURCE_WORDS: dict[Source, str] = {
 }
 _PROPERTIES = {
     "mean_logprob": "log p per token",
+    "median_logprob": "median",
     "nll_ratio": "NLL ratio",
     "answer_lift": "answer lift",
+    "median_lift": "median",
+    "answer_lift_answered": "lift, answered",
     "logprob_gap": "log p gap",
     "lift_gap": "lift gap",
     "tokens": "tokens",

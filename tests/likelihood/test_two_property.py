@@ -1,6 +1,7 @@
 """The two-property metrics, against numbers computed by hand."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,28 @@ def test_likelihoods_of_candidates_that_are_gone_do_not_count(run: RunFolder) ->
     found = by_key(run)
     assert found["all", "expert", "mean_logprob"].n_candidates == 1
     assert {source for _, source, _ in found} == {"expert"}
+
+
+def test_medians_stand_beside_the_means(run: RunFolder) -> None:
+    found = by_key(run)
+    # problem means of the experts: -4, -2, -9; of the lifts 2, 1, 1
+    assert found["all", "expert", "median_logprob"].value == -4
+    assert found["all", "expert", "median_lift"].value == 1
+    ends = found["all", "expert", "median_logprob"]
+    assert (ends.ci_low, ends.ci_high, ends.stderr) == (-9, -2, None)
+    # self-explanations: (-1 - 3) / 2 and -1
+    assert found["level=5", "self_explanation", "median_logprob"].value == -1.5
+    # one problem has no interval
+    assert found["level=4", "expert", "median_logprob"].ci_low is None
+
+
+def test_chains_without_an_answer_and_rows_of_earlier_versions(run: RunFolder) -> None:
+    run.likelihoods_path("p").unlink()
+    places = ["box", "end", "text", None, "box", "end"]
+    with Appender(run.likelihoods_path("p")) as rows:
+        rows.append([replace(row, answer_place=place) for row, place in zip(ROWS, places, strict=True)])
+    found = by_key(run)
+    assert found["all", "expert", "answer_lift"].value == pytest.approx(4 / 3)
+    assert found["all", "expert", "answer_lift_answered"].value == pytest.approx(1.5)
+    assert found["all", "self_explanation", "answer_lift"].n_candidates == 2
+    assert found["all", "self_explanation", "answer_lift_answered"].value == pytest.approx(2)
