@@ -184,6 +184,26 @@ class Likelihood:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SlotAnswers:
+    """Short answers that a policy drew in the answer's slot. Key: problem_id, candidate_id, before, policy."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+
+    problem_id: str
+    candidate_id: str | None
+    """The candidate whose chain, without its own answer, stands before the slot; None where no chain does."""
+    before: str
+    """What stands before the slot where no chain does: an opening of mathematics, or nothing."""
+    policy: str
+    n: int
+    """Answers drawn, those that failed left out."""
+    n_correct: int
+    """Equivalent to the gold answer."""
+    n_open: int
+    """Not closed within the token limit: they count as wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LikelihoodMetric:
     """A number over the candidates of one source in a subset of problems. Key: name, subset, source, policy."""
 

@@ -27,6 +27,9 @@ def likelihood(
     retry_unscored: Annotated[
         bool, typer.Option("--retry-unscored", help="Try the candidates again that could not be scored.")
     ] = False,
+    answers: Annotated[
+        int, typer.Option(min=0, help="Short answers to draw and grade behind each chain, and without one.")
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what is left to score and its cost, and stop.")
     ] = False,
@@ -57,7 +60,7 @@ def likelihood(
     signal.signal(signal.SIGTERM, terminated)
     try:
         with TerminalProgress() as progress:
-            metrics = measure(RunFolder(run), policies, progress, retry_unscored=retry_unscored)
+            metrics = measure(RunFolder(run), policies, progress, retry_unscored=retry_unscored, answers=answers)
     except KeyboardInterrupt:
         stopped()
     page = reporting.report([RunFolder(run)], RunFolder(run).report_path, grader=GRADER)

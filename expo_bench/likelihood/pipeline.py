@@ -22,6 +22,7 @@ from expo_bench.grading.stage import grade
 from expo_bench.likelihood import two_property
 from expo_bench.likelihood.candidates import OwnSamples, candidates
 from expo_bench.likelihood.explanations import explain, missing_explanations
+from expo_bench.likelihood.sampled_answers import missing_answers, sample_answers
 from expo_bench.likelihood.scoring import CHUNK_TOKENS, likelihoods, missing_likelihoods
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import LikelihoodMetric, Manifest, Sample
@@ -69,11 +70,12 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
 
 
 def measure(
-    run: RunFolder, policies: list[Policy], progress: Progress, *, retry_unscored: bool = False
+    run: RunFolder, policies: list[Policy], progress: Progress, *, retry_unscored: bool = False, answers: int = 0
 ) -> list[LikelihoodMetric]:
     """Score the candidates under each policy, one after the other, and write and return the two-property metrics.
 
-    Candidates that could not be scored before are left alone, or with `retry_unscored` tried again.
+    Candidates that could not be scored before are left alone, or with `retry_unscored` tried again. With `answers` so
+    many short answers are drawn and graded behind each chain, and without one (`sampled_answers`).
 
     Raises:
         UserError: the folder holds no candidates, an engine does not score, or a policy's weights have changed.
@@ -91,7 +93,7 @@ def measure(
         for policy in policies:
             if retry_unscored:
                 run.unscored_path(policy.name).unlink(missing_ok=True)
-            _score(run, policy, config, prompt, progress)
+            _score(run, policy, config, prompt, progress, answers)
         metrics = two_property.compute(run)
         run.write_likelihood_metrics(metrics)
     return metrics
@@ -153,27 +155,55 @@ def _own(run: RunFolder, config: CandidatesConfig, manifest: Manifest, progress:
     return OwnSamples(run=other, grader=GRADER, n=config.n, policy=model["name"])
 
 
-def _score(run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Prompt, progress: Progress) -> None:
+def _score(
+    run: RunFolder, policy: Policy, config: CandidatesConfig, prompt: Prompt, progress: Progress, answers: int
+) -> None:
     total = sum(1 for _ in run.candidates())
     missing = len(missing_likelihoods(run, policy.name))
-    if total and not missing:
-        _note_unscored(run, policy, progress)
-        return
-    engine = open_policy(policy, config, progress)
-    try:
-        _check_weights(run, policy.name, engine.describe())
-        advance = progress.start("scoring", total, total - missing)
-        likelihoods(
+    slots = len(missing_answers(run, policy.name, answers)) if answers else 0
+    if missing or slots:
+        engine = open_policy(policy, config, progress)
+        try:
+            _check_weights(run, policy.name, engine.describe())
+            if missing:
+                advance = progress.start("scoring", total, total - missing)
+                likelihoods(
+                    run,
+                    cast(Scorer, engine),
+                    policy=policy.name,
+                    prompt=prompt,
+                    chunk_tokens=CHUNK_TOKENS * (policy.replicas or 1),
+                    on_row=lambda row: advance(row.n_tokens),
+                )
+            if slots:
+                _answer(run, engine, policy, config, prompt, progress, answers, slots)
+        finally:
+            engine.close()
+    _note_unscored(run, policy, progress)
+
+
+def _answer(
+    run: RunFolder,
+    engine: Generator,
+    policy: Policy,
+    config: CandidatesConfig,
+    prompt: Prompt,
+    progress: Progress,
+    n: int,
+    n_slots: int,
+) -> None:
+    advance = progress.start("answering", n_slots, 0)
+    with Judge() as judge:
+        sample_answers(
             run,
-            cast(Scorer, engine),
+            engine,
             policy=policy.name,
             prompt=prompt,
-            chunk_tokens=CHUNK_TOKENS * (policy.replicas or 1),
-            on_row=lambda row: advance(row.n_tokens),
+            n=n,
+            seed=config.seed,
+            judge=judge,
+            on_row=lambda _: advance(0),
         )
-    finally:
-        engine.close()
-    _note_unscored(run, policy, progress)
 
 
 def open_policy(policy: Policy, config: CandidatesConfig, progress: Progress) -> Generator:

@@ -3,7 +3,7 @@
 docs/likelihood.md defines the columns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expo_bench import intervals, stats
+from expo_bench.likelihood.sampled_answers import compared, sampled_rates
 from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Problem, Source
 from expo_bench.stats import Floats
 from expo_bench.storage.run_folder import RunFolder
@@ -80,19 +81,28 @@ def compute(run: RunFolder, *, draws: int = 10_000, seed: int = 0) -> list[Likel
         # a row that stands twice in the file counts once
         rows_by_key = {(row.problem_id, row.candidate_id): row for row in run.likelihoods(policy)}
         scored = [(positions[key[0]], candidates[key], row) for key, row in rows_by_key.items() if key in candidates]
-        columns = _columns(scored, len(problems))
+        columns = _columns(scored, len(problems), sampled_rates(run, policy))
         for subset, rows in _subsets(problems).items():
             metrics += _subset_metrics(columns, subset, policy, rows, counts.take(rows, axis=1))
     return metrics
 
 
-def _columns(scored: Sequence[Scored], n_problems: int) -> list[_Column]:
+def _columns(
+    scored: Sequence[Scored], n_problems: int, rates: Mapping[tuple[str, str], tuple[float, float]]
+) -> list[_Column]:
     present = {candidate.source for _, candidate, _ in scored}
     columns: dict[tuple[str, Source], _Column] = {}
     for source in (one for one in SOURCES if one in present):
         own = [one for one in scored if one[1].source == source]
-        for name, quantity in _QUANTITIES.items():
-            known = [(at, float(value)) for at, one, row in own if (value := quantity(one, row)) is not None]
+        entries: dict[str, list[tuple[int, float]]] = {
+            name: [(at, float(value)) for at, one, row in own if (value := quantity(one, row)) is not None]
+            for name, quantity in _QUANTITIES.items()
+        }
+        for at, _, row in own:
+            if (pair := rates.get((row.problem_id, row.candidate_id))) is not None and row.answer_place is not None:
+                for name, value in compared(row, pair).items():
+                    entries.setdefault(name, []).append((at, value))
+        for name, known in entries.items():
             places = np.array([at for at, _ in known], dtype=np.intp)
             count = np.bincount(places, minlength=n_problems).astype(np.float64)
             total = np.bincount(places, weights=[value for _, value in known], minlength=n_problems)
@@ -200,6 +210,7 @@ _HEADS = {
     "mean_logprob": "log p\nper token",
     "nll_ratio": "NLL\nratio",
     "answer_lift": "answer\nlift",
+    "sampled_lift": "sampled\nlift %",
     "tokens": "tokens",
     "reaches_answer": "reach\n%",
     "leaks_answer": "leak\n%",
@@ -221,16 +232,18 @@ def table(metrics: Sequence[LikelihoodMetric], policy: str) -> "Table":
 
     shown = Table(
         title=Text(policy, style="bold"),
-        caption="nats; NLL ratio to self-expl.; below, 95% intervals over problems",
+        caption="nats; NLL ratio to self-expl.; below, 95% intervals over problems; m: median problem",
         box=box.SIMPLE_HEAD,
         padding=0,
         title_justify="left",
         caption_justify="left",
     )
     shown.add_column("", no_wrap=True)
-    for head in ("n", *_HEADS.values()):
-        shown.add_column(head, justify="right", no_wrap=True)
     found = {(row.subset, row.source, row.name): row for row in metrics if row.policy == policy}
+    names = {name for _, _, name in found}
+    heads = {name: head for name, head in _HEADS.items() if name in names or name != "sampled_lift"}
+    for head in ("n", *heads.values()):
+        shown.add_column(head, justify="right", no_wrap=True)
     subsets = {subset for subset, _, _ in found}
     if len(subsets) == 2:
         # one level: it is "all" by another name
@@ -243,10 +256,10 @@ def table(metrics: Sequence[LikelihoodMetric], policy: str) -> "Table":
         cells = [
             _cell(
                 found.get((subset, source, name)),
-                percent=name in _RATES,
+                percent=name in _RATES or name == "sampled_lift",
                 median=found.get((subset, source, _MEDIANS.get(name, ""))),
             )
-            for name in _HEADS
+            for name in heads
         ]
         count = found[subset, source, "mean_logprob"].n_candidates
         shown.add_row(f" {_LABELS.get(source, source)}", str(count), *cells)
@@ -263,7 +276,7 @@ def _cell(metric: LikelihoodMetric | None, *, percent: bool, median: LikelihoodM
         return text
     text.append(f"\n{_number(metric.ci_low, percent)}…{_number(metric.ci_high, percent)}", style="dim")
     if median is not None and median.value is not None:
-        text.append(f"\nmedian {_number(median.value, percent)}", style="dim")
+        text.append(f"\nm {_number(median.value, percent)}", style="dim")
     return text
 
 

@@ -21,6 +21,7 @@ from expo_bench.rows import (
     Metric,
     Problem,
     Sample,
+    SlotAnswers,
 )
 from expo_bench.storage.row_files import (
     Row,
@@ -92,6 +93,10 @@ class RunFolder:
     def likelihoods_path(self, policy: str) -> Path:
         """Return the file of one policy's likelihoods."""
         return self.path / "likelihoods" / f"{file_name(policy)}.jsonl"
+
+    def slot_answers_path(self, policy: str) -> Path:
+        """Return the file of the answers that the policy drew in the answer's slot."""
+        return self.likelihoods_folder(policy) / "answers.jsonl"
 
     def grades_path(self, grader: str) -> Path:
         """Return the file of one grader's verdicts."""
@@ -184,6 +189,10 @@ class RunFolder:
     def likelihoods(self, policy: str) -> Iterator[Likelihood]:
         """Yield the likelihoods of the candidates under one policy."""
         return read_rows(self.likelihoods_path(policy), Likelihood)
+
+    def slot_answers(self, policy: str) -> Iterator[SlotAnswers]:
+        """Yield the counts of answers that one policy drew in the answer's slot."""
+        return read_rows(self.slot_answers_path(policy), SlotAnswers)
 
     def policies(self) -> list[str]:
         """Return the names of the policies under which candidates were scored."""
