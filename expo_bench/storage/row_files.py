@@ -26,14 +26,38 @@ from expo_bench.rows import (
     Problem,
     Rollout,
     Sample,
+    SlotAnswers,
     Thought,
 )
 
 _BLOCK = 2**22
 
-AnyRow = Problem | Sample | Grade | Metric | Candidate | Likelihood | LikelihoodMetric | Rollout | Manifest | Thought
+AnyRow = (
+    Problem
+    | Sample
+    | Grade
+    | Metric
+    | Candidate
+    | Likelihood
+    | SlotAnswers
+    | LikelihoodMetric
+    | Rollout
+    | Manifest
+    | Thought
+)
 Row = TypeVar(
-    "Row", Problem, Sample, Grade, Metric, Candidate, Likelihood, LikelihoodMetric, Rollout, Manifest, Thought
+    "Row",
+    Problem,
+    Sample,
+    Grade,
+    Metric,
+    Candidate,
+    Likelihood,
+    SlotAnswers,
+    LikelihoodMetric,
+    Rollout,
+    Manifest,
+    Thought,
 )
 
 
