@@ -2,14 +2,18 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from expo_bench.commands.eval import print_metrics
 from expo_bench.commands.options import takes_settings
 from expo_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from expo_bench.storage.run_folder import RunFolder
 
 
 @takes_settings("expo_bench.settings:ReadingSettings")
@@ -23,13 +27,21 @@ def grade(
         ),
     ],
     name: Annotated[str | None, typer.Option("--as", help="For a run folder: name of the new grades file.")] = None,
+    graders: Annotated[
+        str | None,
+        typer.Option(
+            help="For a run folder: several side by side, of expo-bench-2,math-verify-plain,hendrycks-string."
+        ),
+    ] = None,
 ) -> None:
     """Grade anyone's completions, a verdict a line; or grade a run folder's samples again, beside the old grades."""
     from expo_bench.grading.stage import grade_lines
 
     if source != "-" and Path(source).is_dir():
-        _regrade(Path(source), name)
+        _regrade(Path(source), _chosen(name, graders))
         return
+    if graders is not None:
+        raise UserError("--graders is for a run folder; the verdicts of a file go to standard output")
     if name is not None:
         raise UserError("--as names the grades of a run folder; the verdicts of a file go to standard output")
     if source != "-" and not Path(source).is_file():
@@ -70,25 +82,51 @@ def _print(verdict: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _regrade(path: Path, name: str | None) -> None:
+def _chosen(name: str | None, graders: str | None) -> list[str]:
+    """Return whose verdicts are wanted; the first one's metrics are shown."""
+    from expo_bench.grading.judge import GRADER
+    from expo_bench.grading.rivals import RIVALS
+
+    if graders is None:
+        return [name or GRADER]
+    if name is not None:
+        raise UserError("--as and --graders exclude each other")
+    known = (GRADER, *RIVALS)
+    chosen = list(dict.fromkeys(part.strip() for part in graders.split(",")))
+    unknown = [one for one in chosen if one not in known]
+    if unknown:
+        raise UserError(f"--graders: no grader {unknown[0]!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def _grade_by(run: "RunFolder", grader: str, advance: Callable[[int], None]) -> None:
+    from expo_bench.grading.stage import grade
+
+    grade(run, grader=grader, progress=lambda _done, _total: advance(0))
+
+
+def _regrade(path: Path, graders: list[str]) -> None:
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation import metrics
-    from expo_bench.grading import stage as grading
-    from expo_bench.grading.judge import GRADER
+    from expo_bench.grading.disagreement import disagreements
     from expo_bench.grading.misread import misread
     from expo_bench.reports import reporting
     from expo_bench.storage.run_folder import RunFolder
 
     run = RunFolder(path)
     manifest = run.read_manifest()
-    grader = name or GRADER
+    first = graders[0]
     with run.lock(), TerminalProgress() as progress:
-        advance = progress.start("grading", manifest.counts.get("samples", 0), 0)
-        grading.grade(run, grader=grader, progress=lambda _done, _total: advance(0))
-        if not_understood := misread(run, grader):
+        for grader in graders:
+            _grade_by(run, grader, progress.start(f"grading by {grader}", manifest.counts.get("samples", 0), 0))
+        if not_understood := misread(run, first):
             for text, examples in not_understood.lines():
                 progress.note("\n  ".join([text, *examples]))
-    found = metrics.compute(run, grader=grader)
-    run.write_metrics(found)
-    reporting.report([run], run.report_path, grader=grader)
+        if len(graders) > 1:
+            for one in disagreements(run, first):
+                progress.note(one.text())
+    for grader in reversed(graders):
+        found = metrics.compute(run, grader=grader)
+        run.write_metrics(found)
+    reporting.report([run], run.report_path, grader=first)
     print_metrics(found, path, False)

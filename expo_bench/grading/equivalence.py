@@ -11,6 +11,7 @@ from expo_bench.grading.comparison import same_nodes
 from expo_bench.grading.extraction import MAX_LENGTH
 from expo_bench.grading.formulas import parse
 from expo_bench.grading.numerals import base_of
+from expo_bench.grading.rivals import HENDRYCKS, MATH_VERIFY, hendrycks_string, math_verify_plain
 from expo_bench.grading.serving import serve
 from expo_bench.grading.sizes import check_depth
 from expo_bench.grading.structure import Node, formulas, read
@@ -102,4 +103,4 @@ def _checked(text: str) -> str:
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    serve({"gold": check_gold, "same": same})
+    serve({"gold": check_gold, "same": same, MATH_VERIFY: math_verify_plain, HENDRYCKS: hendrycks_string})

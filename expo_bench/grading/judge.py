@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 from expo_bench.grading.choices import choice, compare_choice
 from expo_bench.grading.copying import is_copied
 from expo_bench.grading.extraction import MAX_LENGTH, extract
+from expo_bench.grading.rivals import MOST_TEXT
 from expo_bench.grading.serving import Limits
 from expo_bench.grading.workers import Job, Pool
 from expo_bench.rows import Status
@@ -116,6 +117,14 @@ class Judge:
         """
         return self._stream(map(self._judge, attempts))
 
+    def judge_by(self, rival: str, attempts: Iterable[Attempt]) -> Iterator[Verdict]:
+        """Yield the verdicts of another grader, one of `rivals.RIVALS`; it finds the answers by its own rules.
+
+        Raises:
+            RuntimeError: the worker processes do not start.
+        """
+        return self._stream(self._judge_by(rival, attempt) for attempt in attempts)
+
     def equivalent(self, pairs: Iterable[tuple[str, str]]) -> Iterator[bool]:
         """Yield whether the answers of each pair are the same; False where that could not be found out.
 
@@ -163,6 +172,21 @@ class Judge:
             settle("graded", equal)
         else:
             self._ask("gold", gold)[0].then(compare)
+        return slot
+
+    def _judge_by(self, rival: str, attempt: Attempt) -> _Slot[Verdict]:
+        if attempt.error:
+            return _Slot(Verdict(status="error", correct=None, extracted=None, seconds=0.0))
+        slot = _Slot[Verdict]()
+
+        def settle(job: Job) -> None:
+            judged = isinstance(job.value, bool)
+            status: Status = "graded" if isinstance(job.value, bool) else job.value or "error"
+            correct = bool(job.value) if judged else None
+            slot.value = Verdict(status=status, correct=correct, extracted=None, seconds=job.seconds)
+
+        text = attempt.text[-MOST_TEXT:].encode(errors="replace").decode()
+        self._ask(rival, attempt.gold, text)[0].then(settle)
         return slot
 
     def _compare(self, pair: tuple[str, str]) -> _Slot[bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER, Attempt, Judge, Verdict
+from expo_bench.grading.rivals import RIVALS
 from expo_bench.rows import Grade
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
@@ -33,7 +34,7 @@ def grade(
     Args:
         run: its file of grades is appended to; the caller holds its lock.
         judge: stays open; by default one is opened for this run.
-        grader: name of the verdicts and of their file.
+        grader: name of the verdicts and of their file; one of `rivals.RIVALS` judges by that one's rules.
         progress: called for each grade with the number done and the number of samples.
 
     Raises:
@@ -59,7 +60,7 @@ def grade(
         if all(done.get(problem_id, 0) >> index & 1 for problem_id, index, _ in run.sample_keys()):
             return counts
         batch: list[Judged] = []
-        for judged in _judge_samples(run, done, judge):
+        for judged in _judge_samples(run, done, judge, grader):
             count(judged[-1].status)
             batch.append(judged)
             if len(batch) == _BATCH:
@@ -109,7 +110,7 @@ def _open(judge: Judge | None) -> AbstractContextManager[Judge]:
     return Judge() if judge is None else nullcontext(judge)
 
 
-def _judge_samples(run: RunFolder, done: dict[str, int], judge: Judge) -> Iterator[Judged]:
+def _judge_samples(run: RunFolder, done: dict[str, int], judge: Judge, grader: str) -> Iterator[Judged]:
     problems = {problem.problem_id: problem for problem in run.problems()}
     keys: deque[tuple[str, int]] = deque()
 
@@ -130,7 +131,8 @@ def _judge_samples(run: RunFolder, done: dict[str, int], judge: Judge) -> Iterat
                 error=sample.finish_reason == "error" or sample.error is not None,
             )
 
-    for verdict in judge.judge_many(attempts()):
+    verdicts = judge.judge_by(grader, attempts()) if grader in RIVALS else judge.judge_many(attempts())
+    for verdict in verdicts:
         yield *keys.popleft(), verdict
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from expo_bench.grading.disagreement import disagreements
 from expo_bench.grading.misread import misread
 from expo_bench.reports import excerpts
 from expo_bench.reports.figures import drawings
@@ -115,11 +116,13 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
 
 
 def _not_understood(runs: Sequence[RunView], grader: str) -> list[Note]:
-    """Return what the grader could not read, for runs whose samples are at hand."""
+    """Return what the grader could not read, and where others judge otherwise, for runs whose samples are at hand."""
     found = []
     for run in runs:
         report = misread(run.folder, grader) if grader in run.folder.graders() else None
-        for text, examples in report.lines() if report else ():
+        lines = report.lines() if report else []
+        lines += [(one.text(), one.examples) for one in disagreements(run.folder, grader)]
+        for text, examples in lines:
             found.append(Note(text=f"{run.name}: {text}" if len(runs) > 1 else text, items=examples))
     return found
 
