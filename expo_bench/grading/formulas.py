@@ -19,7 +19,7 @@ _PERCENT = re.compile(
     r"\s*(?:\\?%|\\(?:text|mathrm)\s*\{\s*(?:percent|per cent|\\?%|percentage points?)\s*\}|percent)\s*\Z"
 )
 _NO_FORMULA = re.compile(
-    r"\\(?:text|mbox|textbf|textrm|textit|ldots|dots|cdots|vdots|dotsc|dotsb)(?![A-Za-z])|\.\."
+    r"\\(?:text|mbox|textbf|textrm|textit|ldots|dots|cdots|vdots|dotsc|dotsb)(?![A-Za-z])|(?<=\d)'|\.\."
     r"|\\(?:mathrm|operatorname)\s*\{[A-Za-z ]{3,}\}|[?!]\s*[?]"
     r"|(?<![A-Za-z\\])(?:the|and|or|not|is|are|if|for|only|none|any|all|some|than|most|least|from"
     r"|with|squared|cubed)(?![A-Za-z])"

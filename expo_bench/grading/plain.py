@@ -8,7 +8,6 @@ _REPLACEMENTS = tuple(
     for pattern, replacement in (
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
         (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),
-        (r"\\sqrt\s*\{\s*\}", ""),
         (r"!=", "! ="),  # in LaTeX a factorial, never "differs from"
         (r"<=", r"\\le "),
         (r">=", r"\\ge "),

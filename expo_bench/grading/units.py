@@ -49,7 +49,8 @@ _IN_BETWEEN = _listed("""
 _OPENING = _IN_BETWEEN - {"squared", "an", "the", "in", "it", "all", "total", "altogether"}
 _NO_NOUN = _listed("""
     times plus minus less is was has does its this thus equals modulus versus halves thirds fourths fifths
-    sixths tens hundreds thousands millions billions dozens scores grosses lots makes gives remains becomes
+    sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths
+    millionths tens hundreds thousands millions billions dozens scores grosses lots makes gives remains becomes
     yields means needs exceeds divides fails works follows always as us yes ours theirs perhaps cos sins
     arcs logs powers roots radius negatives inverses reciprocals opposites consists exists
     contains lies unless besides towards backwards downwards upwards across ones twos threes fours fives
