@@ -66,12 +66,19 @@ def _same_as_equation(gold: Node, answer: Node) -> bool:
     other = stated_value(answer) if stated(answer) else None
     if value is not None and other is not None:
         name, another = name_of(gold), name_of(answer)
-        if name is None or another is None or name == another:
+        if name == another is not None or not (_is_formula(gold.parts[0]) and _is_formula(answer.parts[0])):
             if same_nodes(value, other):
                 return True
+        elif name is None or another is None:
+            ends = [Relation(("=",), (one.parts[0], one.parts[-1])) for one in (gold, answer)]
+            return proportional(*ends)
         elif (changed := renamed(other, another, name)) is not None:
             return same_nodes(value, changed)
     return proportional(gold, answer)
+
+
+def _is_formula(node: Node) -> bool:
+    return isinstance(node, Formula) and parse(node.text) is not None
 
 
 def _same_groups(gold: Node, answer: Node) -> bool:

@@ -88,6 +88,8 @@ def read(text: str) -> Node:
         by = r"\lor" if r"\lor" in signs else ","
         return Group(by, by, tuple(_flat(map(read, parts))))
     parts, signs = _split(text, _RELATED)
+    if signs and not {"=", r"\in"} & {*signs} and (united := _split(text, _COMBINED))[1]:
+        return Combination(tuple(united[1]), tuple(map(read, united[0])))
     if signs:
         return Relation(tuple(signs), tuple(map(read, parts)))
     parts, signs = _split(text, _COMBINED)
