@@ -18,13 +18,14 @@ def rate_study(study: Study) -> Study:
     """Return the study of the grid: the arms that are asked, with each rate and the grid's own seeds."""
     grid = study.grid
     arms = {
-        _name(arm, rate): {**differing, "learning_rate": rate}
+        # the choice looks at the last step alone
+        _name(arm, rate): {**differing, "learning_rate": rate, "save_every": None}
         for arm, differing in study.arms.items()
-        if grid.on is None or arm.endswith(f".{grid.on}")
+        if grid.suffix is None or arm.endswith(f".{grid.suffix}")
         for rate in grid.values
     }
     if not arms:
-        raise UserError(f"rates.on: no arm ends in .{grid.on}")
+        raise UserError(f"rates.suffix: no arm ends in .{grid.suffix}")
     return Study(seeds=grid.seeds, shared=study.shared, arms=arms)
 
 
@@ -47,9 +48,9 @@ def with_rates(study: Study, path: Path, progress: Progress, jobs: int) -> tuple
     found = solved(runs(asked, path / FOLDER))
     arms, chosen = {}, {}
     for arm, differing in study.arms.items():
-        looked_at = arm if study.grid.on is None else f"{arm.partition('.')[0]}.{study.grid.on}"
+        looked_at = arm if study.grid.suffix is None else f"{arm.partition('.')[0]}.{study.grid.suffix}"
         if looked_at not in study.arms:
-            raise UserError(f"arm {arm}: rates.on looks for an arm {looked_at}, and there is none")
+            raise UserError(f"arm {arm}: rates.suffix looks for an arm {looked_at}, and there is none")
         means = {
             rate: fmean(found[_name(looked_at, rate)]) for rate in study.grid.values if _name(looked_at, rate) in found
         }

@@ -19,7 +19,7 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import Point
 from expo_bench.studies.study import Run
-from expo_bench.studies.tables import arms, end_table, last, ledger_table, level_tables, paper_table
+from expo_bench.studies.tables import arms, end_table, equal_table, last, ledger_table, level_tables, paper_table
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -58,6 +58,7 @@ def study_report(
         "facts": _facts(runs),
         "figures": [figure(one) for one in drawn],
         "table_data": end_table(points),
+        "equal": equal_table(points),
         "levels": level_tables(points),
         "paper": paper_table(),
         "ledger": _ledger(ledger) if ledger else None,

@@ -38,8 +38,8 @@ class Rates(Settings):
     """The rates, the same for each arm."""
     seeds: Several[int] = Field(min_length=1)
     """Of the grid; none of the study's own."""
-    on: str | None = None
-    """Only arms whose name ends in this behind a dot are tried; METHOD.OTHER takes the rate of METHOD.ON."""
+    suffix: str | None = None
+    """Only arms whose name ends in this behind a dot are tried; METHOD.OTHER takes the rate of METHOD.SUFFIX."""
 
 
 class Study(Settings):

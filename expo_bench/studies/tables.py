@@ -42,6 +42,40 @@ def end_table(points: Sequence[Point]) -> Table:
     return Table(caption=caption, head=["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"], rows=rows)
 
 
+def equal_table(points: Sequence[Point]) -> Table | None:
+    """Return what each arm solves when it has generated as many tokens as the most frugal arm has in the end.
+
+    An arm's value is that of its last checkpoint within the budget; None where all arms spend about as much.
+    """
+    totals = {arm: max(point.generated_tokens for point in points if point.arm == arm) for arm in arms(points)}
+    budget = min(totals.values())
+    if max(totals.values()) <= 1.05 * budget:
+        return None
+    found = []
+    for arm in arms(points):
+        within = [one for one in points if one.arm == arm and one.level is None and one.generated_tokens <= budget]
+        step = max(one.step for one in within)
+        found.append((arm, step, {one.metric: one for one in within if one.step == step}))
+    rows = [
+        Row(
+            label=arm,
+            depth=1,
+            cells=[
+                _cell(at.get("pass@1")),
+                _cell(at.get("pass@8")),
+                Cell(text=str(step)),
+                Cell(text=f"{at['pass@1'].generated_tokens:,.0f}"),
+            ],
+        )
+        for arm, step, at in sorted(found, key=lambda one: -one[2]["pass@1"].value)
+    ]
+    caption = (
+        f"The same at equal generated tokens: each arm's last checkpoint within {budget:,.0f}, which the arm that "
+        "spends least has used in the end. Discarded completions, hints and explanations count."
+    )
+    return Table(caption=caption, head=["Arm", "pass@1", "pass@8", "step", "tokens"], rows=rows)
+
+
 def level_tables(points: Sequence[Point]) -> list[Table]:
     """Return pass@1 and pass@4 by level, before training and after; nothing where one level was evaluated."""
     levels = sorted({one.level for one in points if one.level is not None})

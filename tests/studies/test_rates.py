@@ -13,8 +13,8 @@ from expo_bench.studies.study import Study
 from tests.studies.test_study import SHARED
 
 
-def study(on=None, **arms):
-    grid = {"values": [1e-3, 1e-2], "seeds": [7, 8], "on": on}
+def study(suffix=None, **arms):
+    grid = {"values": [1e-3, 1e-2], "seeds": [7, 8], "suffix": suffix}
     return Study(seeds=(0, 1), shared=SHARED, arms=arms, rates=grid)
 
 
@@ -35,12 +35,12 @@ def test_each_arm_takes_the_rate_that_solves_most(monkeypatch, tmp_path):
 
 def test_arms_of_one_method_share_the_rate_of_one_of_them(monkeypatch, tmp_path):
     arms = {"a.easy": {"method": "grpo"}, "a.hard": {"method": "grpo"}}
-    chosen = study(on="hard", **arms)
+    chosen = study(suffix="hard", **arms)
     assert list(rates.rate_study(chosen).arms) == ["a.hard_0.001", "a.hard_0.01"]
     solved = {"a.hard_0.001": [0.1], "a.hard_0.01": [0.4]}
     assert choose(monkeypatch, tmp_path, chosen, solved) == {"a.easy": 1e-2, "a.hard": 1e-2}
-    with pytest.raises(UserError, match=r"arm b.easy: rates.on looks for an arm b.hard"):
-        choose(monkeypatch, tmp_path, study(on="hard", **arms, **{"b.easy": {"method": "grpo"}}), solved)
+    with pytest.raises(UserError, match=r"arm b.easy: rates.suffix looks for an arm b.hard"):
+        choose(monkeypatch, tmp_path, study(suffix="hard", **arms, **{"b.easy": {"method": "grpo"}}), solved)
     with pytest.raises(UserError, match="no run of its learning rates came to its end; a line"):
         choose(monkeypatch, tmp_path, chosen, {})
 
