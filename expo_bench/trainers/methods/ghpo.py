@@ -1,12 +1,15 @@
 """GHPO: where no completion is right, more and more of the solution is shown."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from expo_bench.settings import Settings as Section
 from expo_bench.settings import Several
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun, is_unsolved, under
+
+if TYPE_CHECKING:
+    from expo_bench.trainers.recipe import Recipe
 
 
 class Ghpo(OnlineMethod):
@@ -22,6 +25,11 @@ class Ghpo(OnlineMethod):
         """How much is shown, one after the other."""
 
         shares: Several[float] = (0.25, 0.5, 0.75)
+
+    @classmethod
+    def needs_solutions(cls, recipe: "Recipe") -> bool:
+        """Tell that it does; see `Method`."""
+        return True
 
     @classmethod
     def drawn_at_most(cls, settings: Any, num_generations: int) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,9 @@ from expo_bench.settings import Several
 from expo_bench.trainers.methods.base import OnlineMethod, Pass, known, told
 from expo_bench.trainers.methods.chains import Chain, Draw, Group
 from expo_bench.trainers.methods.terms import passes
+
+if TYPE_CHECKING:
+    from expo_bench.trainers.recipe import Recipe
 
 
 class Luffy(OnlineMethod):
@@ -40,6 +43,12 @@ class Luffy(OnlineMethod):
         "entropy_coef": 0.001,
     }
     defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 2}
+
+    @classmethod
+    def needs_solutions(cls, recipe: "Recipe") -> bool:
+        """Tell whether the guest is an expert; see `Method`."""
+        settings: Any = recipe.settings
+        return bool(settings.guest == "expert")
 
     @classmethod
     def drawn_at_most(cls, settings: Any, num_generations: int) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """POPE: of each problem, bare groups and groups that are shown the beginning of a solution."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun
+
+if TYPE_CHECKING:
+    from expo_bench.trainers.recipe import Recipe
 
 
 class Pope(OnlineMethod):
@@ -25,6 +28,11 @@ class Pope(OnlineMethod):
 
         share: float = Field(default=0.25, gt=0, lt=1)
         """Of the solution's characters."""
+
+    @classmethod
+    def needs_solutions(cls, recipe: "Recipe") -> bool:
+        """Tell that it does; see `Method`."""
+        return True
 
     def draws(self, group: Group) -> list[Draw]:
         """Return completions of the question, or of it and a part of its solution."""

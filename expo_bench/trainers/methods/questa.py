@@ -1,6 +1,6 @@
 """QuestA: the first part of the solution stands behind the question."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -8,6 +8,9 @@ from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun
+
+if TYPE_CHECKING:
+    from expo_bench.trainers.recipe import Recipe
 
 
 class Questa(OnlineMethod):
@@ -26,6 +29,11 @@ class Questa(OnlineMethod):
         share: float = Field(default=0.5, gt=0, lt=1)
         later_share: float = Field(default=0.25, ge=0, lt=1)
         switch_at: float = Field(default=0.5, ge=0, le=1)
+
+    @classmethod
+    def needs_solutions(cls, recipe: "Recipe") -> bool:
+        """Tell that it does; see `Method`."""
+        return True
 
     def draws(self, group: Group) -> list[Draw]:
         """Return completions of the question and a part of its solution."""
