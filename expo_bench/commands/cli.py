@@ -26,6 +26,7 @@ COMMANDS = {
     "train": "train:train",
     "study": "study:study",
     "compare": "compare:compare",
+    "plan": "plan:plan",
     "thoughts": "thoughts:thoughts",
     "view": "view:view",
     "publish": "publish:publish",

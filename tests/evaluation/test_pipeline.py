@@ -101,6 +101,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
     done = run("eval", "-m", "micro", "-b", "micro", "-n", "3", "--levels", "5", "--dry-run", folder=tmp_path)
     assert done.returncode == 0
     assert "generations:" in done.stdout
+    assert "a second run shows a rise of pass@1 of" in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 
