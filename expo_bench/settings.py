@@ -82,7 +82,9 @@ def load_settings(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UserError(one_line(error, file, kind)) from error
+        # what does not fit as a whole may be the fault of what was given beside the file
+        whole = not error.errors()[0]["loc"] and bool(overrides)
+        raise UserError(one_line(error, None if whole else file, kind)) from error
 
 
 def to_yaml(settings: BaseModel) -> str:

@@ -62,7 +62,7 @@ def environment(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 def test_archives_hold_the_package_and_its_assets_and_nothing_else(built: dict[str, Path]) -> None:
     with zipfile.ZipFile(built["wheel"]) as wheel:
         names = set(wheel.namelist())
-    assert {*ASSETS, "expo_bench/py.typed", "expo_bench/cli.py"} <= names
+    assert {*ASSETS, "expo_bench/py.typed", "expo_bench/commands/cli.py"} <= names
     assert any(name.endswith("/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"expo_bench"}
     with tarfile.open(built["sdist"]) as archive:

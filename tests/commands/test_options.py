@@ -55,7 +55,7 @@ def test_the_version_is_printed() -> None:
         (["eval", "-m", "micro", "-b", "mikro"], "did you mean micro?"),
         (["eval", "-m", "micro", "-b", "micro", "tempreature=1"], "did you mean temperature?"),
         (["eval", "-m", "micro", "-b", "micro", "--engine", "vlm"], "did you mean vllm?"),
-        (["train", str(RECIPE), "expo.betta=1"], "did you mean beta?"),
+        (["train", str(RECIPE), "expo.wieght=1"], "did you mean weight?"),
         (["train", str(RECIPE), "stepz=1"], "did you mean steps?"),
         (["train", str(RECIPE), "evaluation.benchmarcs=micro"], "did you mean benchmarks?"),
     ],
@@ -80,10 +80,8 @@ def test_all_unknown_keys_are_named_and_a_file_is_blamed_for_its_own_alone(tmp_p
     with pytest.raises(UserError, match=r"stepz \(did you mean steps\?\), expoo \(did you mean expo\?\)") as both:
         load_recipe(file, {})
     assert str(both.value).endswith(f"(in {file})")
-    with pytest.raises(
-        UserError, match=r"expo.betta \(did you mean beta\?\): no such setting; there are beta, "
-    ) as one:
-        load_recipe(RECIPE, {}, ["expo.betta=0.1"])
+    with pytest.raises(UserError, match=r"expo.wieght \(did you mean weight\?\): no such setting") as one:
+        load_recipe(RECIPE, {}, ["expo.wieght=0.1"])
     assert RECIPE.name not in str(one.value)
 
 
