@@ -156,6 +156,8 @@ class CandidatesConfig(EvalConfig):
     """Self-explanations a problem."""
     explain_prompt: str = "self-explain"
     """self-explain, which shows the gold answer, or a text file with {question} and {answer}."""
+    explain_temperature: float | None = Field(default=None, ge=0)
+    """Temperature of self-explanations; that of the samples where it is not given."""
     samples: Path | None = None
     """Take own samples and their grades from this finished run; drawn and graded here where it is not given."""
     imported: Path | None = None
@@ -176,11 +178,16 @@ class CandidatesConfig(EvalConfig):
         """Whether self-explanations are drawn."""
         return bool({"self_explanation", "rationalised"} & set(self.sources))
 
+    @property
+    def explained_at(self) -> float:
+        """The temperature of self-explanations."""
+        return self.temperature if self.explain_temperature is None else self.explain_temperature
+
     @model_validator(mode="after")
     def _sources_consistent(self) -> Self:
         if self.thinking_tokens is not None:
             raise ValueError("candidates have no budget of their own for thoughts: leave thinking_tokens out")
-        if self.temperature == 0 and self.per_source > 1:
+        if self.explained_at == 0 and self.per_source > 1:
             raise ValueError("temperature 0 is greedy: all self-explanations would be equal; set per_source to 1")
         if self.max_cost is not None:
             raise ValueError("candidates have no max_cost: --dry-run tells what they cost at most")

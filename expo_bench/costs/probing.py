@@ -16,7 +16,14 @@ from expo_bench.config import CandidatesConfig, EvalConfig
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import Missing
-from expo_bench.evaluation.planning import Plan, Progress, open_planned, resume_candidates_config, sampling_params
+from expo_bench.evaluation.planning import (
+    Plan,
+    Progress,
+    explanation_params,
+    open_planned,
+    resume_candidates_config,
+    sampling_params,
+)
 from expo_bench.evaluation.sampling import missing_samples, sample
 from expo_bench.likelihood.explanations import explain, missing_explanations
 from expo_bench.likelihood.pipeline import Policy, open_policy
@@ -185,9 +192,12 @@ def _draw(
 ) -> Drawn:
     rows: list[Sample] = []
     thinking = config.thinking_tokens and max(1, limit * config.thinking_tokens // stage.most)
+    params = sampling_params(config)
+    if stage.name == EXPLANATIONS and isinstance(config, CandidatesConfig):
+        params = explanation_params(config)
     shared: dict[str, Any] = {
         "prompt": stage.prompt,
-        "params": replace(sampling_params(config), max_tokens=max(1, limit - (thinking or 0))),
+        "params": replace(params, max_tokens=max(1, limit - (thinking or 0))),
         "n": n,
         "seed": config.seed,
         "on_sample": rows.append,

@@ -137,6 +137,11 @@ def sampling_params(config: EvalConfig) -> SamplingParams:
     )
 
 
+def explanation_params(config: CandidatesConfig) -> SamplingParams:
+    """Return how the configuration samples self-explanations."""
+    return replace(sampling_params(config), temperature=config.explained_at)
+
+
 def _save_plan(planned: Plan) -> None:
     """Write the settings and the problems of a new run; take out of an old one the errors that are drawn again."""
     run = planned.run
@@ -252,6 +257,7 @@ def _protocol(config: EvalConfig, prompt: Prompt) -> dict[str, Any]:
         **shared,
         "explain_prompt": explain.name,
         "explain_prompt_digest": explain.digest(),
+        "explain_temperature": config.explained_at,
         "sources": list(config.sources),
         "per_source": config.per_source,
         "imported_digest": imported,

@@ -12,10 +12,10 @@ from expo_bench.evaluation.planning import (
     Plan,
     Progress,
     begin,
+    explanation_params,
     finish,
     open_planned,
     resume_candidates_config,
-    sampling_params,
 )
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
@@ -136,7 +136,7 @@ def _explain(planned: Plan, config: CandidatesConfig, engine: Generator, n_missi
         planned.problems,
         engine,
         prompt=explain_prompt(config.explain_prompt),
-        params=sampling_params(config),
+        params=explanation_params(config),
         n=config.per_source,
         seed=config.seed,
         on_sample=on_sample,

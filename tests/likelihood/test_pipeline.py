@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from expo_bench.rows import Sample
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.storage.token_arrays import read_parts
 
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 CANDIDATES = ["candidates", "-m", "micro", "-b", "micro", "--levels", "5", "--max-tokens", "64", "--limit"]
+
+KINDS = (RunFolder.explanations, RunFolder.samples)
+
+
+def _key(row: Sample) -> tuple[str, int]:
+    return row.problem_id, row.sample_index
 
 
 def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -69,6 +76,22 @@ def test_every_candidate_has_its_likelihood_and_its_arrays(finished: Path) -> No
     assert all(len(arrays[key].token_ids) == row.n_tokens for key, row in rows.items())
     assert manifest.status == "finished"
     assert manifest.protocol["prompt_digest"] != manifest.protocol["explain_prompt_digest"]
+
+
+def test_explanations_have_a_temperature_of_their_own(tmp_path: Path) -> None:
+    greedy = ["4", "--n-own", "2", "--temperature", "2", "--per-source", "1", "--explain-temperature", "0"]
+    runs = []
+    for seed in ("0", "1"):
+        done = run(*CANDIDATES, *greedy, "--seed", seed, "-o", seed, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        runs.append(RunFolder(tmp_path / seed))
+    explained, own = ([[row.text for row in sorted(rows(one), key=_key)] for one in runs] for rows in KINDS)
+    assert explained[0] == explained[1]
+    assert own[0] != own[1]
+    protocol = runs[0].read_manifest().protocol
+    assert (protocol["temperature"], protocol["explain_temperature"]) == (2.0, 0.0)
+    done = run(*CANDIDATES, "4", "--explain-temperature", "0", "-o", "two", folder=tmp_path)
+    assert done.returncode == 2 and "set per_source to 1" in done.stderr
 
 
 def test_the_same_commands_again_load_no_model_and_change_nothing(finished: Path) -> None:
