@@ -3,6 +3,7 @@
 import re
 
 _WRAPPED = re.compile(r"\\(?:text|math)[a-z]*\s*\{([^{}]*)\}|\\boldsymbol\{([^{}]*)\}|\$|\*\*|\\[,;: ]|~")
+_DELIMITER = re.compile(r"(?<!\\)\\[()\[\]]")
 _CHOICE = re.compile(
     r"(?:the\s+)?(?:(?i:option|choice|answer)\s+)?\(?(?P<letter>[A-F])\)?(?:(?<=\))\s*.*|[.):]\s.*"
     r"|[.):])?|\(?(?P<small>[a-f])\)?",
@@ -20,6 +21,9 @@ _YES = re.compile(r"(?P<word>yes|no|true|false)\b[,.;: ]+\w.*", re.IGNORECASE | 
 
 def choice(text: str) -> str | None:
     r"""Return the letter of a choice of A to F in "B", "(b)", "\text{B}", "B) its text", "option B"; else None."""
+    text = _DELIMITER.sub(" ", text).strip()
+    while text.startswith("{") and text.endswith("}"):
+        text = text[1:-1].strip()
     text = _WRAPPED.sub(lambda found: (found[1] or found[2] or " ") if found[0] != "$" else "", text).strip()
     match = _CHOICE.fullmatch(text)
     if match is None:

@@ -78,7 +78,9 @@ def _same_as_equation(gold: Node, answer: Node) -> bool:
 
 
 def _is_formula(node: Node) -> bool:
-    return isinstance(node, Formula) and parse(node.text) is not None
+    """Return whether a node is mathematics with a variable in it."""
+    parsed = parse(node.text) if isinstance(node, Formula) else None
+    return parsed is not None and bool(parsed.value.free_symbols)
 
 
 def _same_groups(gold: Node, answer: Node) -> bool:

@@ -112,6 +112,7 @@ def test_extraction_is_linear(unit: str) -> None:
         ("B", "C", False), ("B", "(C) B is wrong", False), ("B", "A. The B field", False), ("B", "A) and B)", False),
         ("B", "A, B", False), ("B", "A or B", False), ("B", "10 eV", False), ("C", "C = 4", False), ("A", "AB", False),
         ("B", "A = B", False), ("B", "B = 4", False), ("B", "$B$", True), ("C", r"\boldsymbol{C}", True),
+        (r"\text{(B)}", r"{\text{(B)}}", True), (r"\text{(B)}", r"\[ \text{(B)} \]", True),
         ("B", r"\textit{B}", True), ("B", r"B \text{ or } C", False), (r"\text{(C)}", "C", True),
     ],
 )  # fmt: skip

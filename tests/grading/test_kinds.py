@@ -7,6 +7,7 @@ from expo_bench.grading.extraction import extract
 from expo_bench.grading.units import without_unit
 
 SAME = [
+    (r"\text{(C)}", r"\(\text{(C)}\)"), (r"0.56 = 56\%", "56\\%"),
     # clothes
     (r"\frac34", r"\,\frac{3}{4}\,"), ("42", r"\boldsymbol{42}"), ("42", r"\color{red} 42"),
     ("7", r"\text{Answer: }7"),
