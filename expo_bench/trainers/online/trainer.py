@@ -22,6 +22,7 @@ from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.online.drawing import Drawing, Drawn, Wanted, Writer
 from expo_bench.trainers.online.recording import Recorder
+from expo_bench.trainers.online.scoring import scored_tokens_only
 from expo_bench.trainers.online.slot_sampler import Draw, SlotSampler
 from expo_bench.trainers.online.toolbox import Toolbox
 from expo_bench.trainers.online.widening import widened
@@ -242,10 +243,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         **more: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         """As TRL's; in the loss, the chains beside the members are rows of the same pass and are taken off again."""
-        score = super()._get_per_token_logps_and_entropies
+        score = self._scored
         done = self._pass
         if done is None or not torch.is_grad_enabled():
-            return score(model, input_ids, attention_mask, logits_to_keep, *others, **more)  # type: ignore[no-any-return]
+            return score(model, input_ids, attention_mask, logits_to_keep, *others, **more)
         rows = len(input_ids)
         ids, mask, kept = input_ids, attention_mask, logits_to_keep
         if done.beside:
@@ -260,6 +261,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         done.logprobs = logps.detach()
         self._shape_advantages(done)
         return logps, entropies, aux
+
+    def _scored(self, *given: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        with scored_tokens_only(len(self._tokenizer)):
+            return super()._get_per_token_logps_and_entropies(*given, **more)  # type: ignore[no-any-return]
 
     def _shape_advantages(self, done: Pass) -> None:
         """Give tokens their advantages, which TRL reads after the pass."""
@@ -316,7 +321,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
                 nothing, nothing, 0, shown or before, some or filler, self._tokenizer.pad_token_id
             )
             with torch.no_grad():
-                logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
+                logps, _, _ = self._scored(self.model, ids, mask, kept)
             found += [row[: len(one.token_ids)] for row, one in zip(logps, some, strict=False)]
         return found
 
@@ -330,7 +335,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             prompts = [one.prompt_ids for one in chains]
             ids, mask, kept = widened(nothing, nothing, 0, prompts, chains, self._tokenizer.pad_token_id)
             with torch.no_grad():
-                logps, _, _ = super()._get_per_token_logps_and_entropies(self.model, ids, mask, kept)
+                logps, _, _ = self._scored(self.model, ids, mask, kept)
             sums.append(float(logps[0, : len(short.token_ids)].sum()))
         return abs(sums[0] - sums[1]) / max(1, len(short.token_ids))
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from trl import GRPOConfig, GRPOTrainer
+from trl.trainer import utils
 
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.grading.judge import Judge
@@ -15,6 +16,7 @@ from expo_bench.trainers.data import order, prompt_rows, training_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online import run as online_run
+from expo_bench.trainers.online import scoring
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rewards import GoldAnswerReward
 from expo_bench.trainers.training import train
@@ -255,3 +257,24 @@ def test_ungradable_rollouts_have_no_reward_and_no_advantage(tmp_path, judge):
     own = [row for row in rows if row.source == "own"]
     assert {row.reward for row in own if row.status != "no_answer"} <= {None}
     assert {row.advantage for row in own} == {0.0}
+
+
+def test_the_head_sees_the_scored_tokens_only_and_the_gradient_is_the_same(tmp_path, judge, monkeypatch):
+    rows, losses, gradients = [], [], []
+    apply = utils._ChunkedLogProbFunction.apply
+    monkeypatch.setattr(utils._ChunkedLogProbFunction, "apply", lambda h, *more: rows.append(len(h)) or apply(h, *more))
+    trainer = make(tmp_path, recipe(expo={"filter": []}), judge)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    for large in (10**6, 1):
+        monkeypatch.setattr(scoring, "LARGE", large)
+        rows.clear()
+        loss = trainer._compute_loss(trainer.model, inputs)
+        losses.append((loss.item(), sum(rows)))
+        gradients.append(torch.autograd.grad(loss, list(trainer.model.parameters())))
+    scored = int(inputs["completion_mask"].sum()) + sum(len(one.token_ids) for one in trainer._pass.beside)
+    assert losses[1][1] == scored < losses[0][1] / 2
+    assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
