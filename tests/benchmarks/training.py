@@ -24,8 +24,8 @@ from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online.run import make_trainer
 from expo_bench.trainers.recipe import Recipe
-from expo_bench.trainers.rewards import GoldAnswerReward
 from tests.benchmarks.figures import Figure, against, ratios
+from tests.trainers.plain import PlainReward
 
 ROUNDS = 5
 STEPS = 8
@@ -61,7 +61,7 @@ def _plain(judge: Judge, path: Path) -> float:
     clock = _Clock()
     trainer = GRPOTrainer(
         model=model,
-        reward_funcs=GoldAnswerReward(problems, judge),
+        reward_funcs=PlainReward(problems, judge, {tokenizer.eos_token_id}),
         args=GRPOConfig(**{**grpo_arguments(recipe, TrainingFolder(path), 1), "save_strategy": "no"}),
         train_dataset=prompt_rows(problems, BOXED).select(order(len(problems), STEPS * 8, 0)),
         processing_class=tokenizer,

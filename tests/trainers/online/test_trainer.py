@@ -18,8 +18,8 @@ from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online import run as online_run
 from expo_bench.trainers.online import scoring
 from expo_bench.trainers.recipe import Recipe
-from expo_bench.trainers.rewards import GoldAnswerReward
 from expo_bench.trainers.training import train
+from tests.trainers.plain import PlainReward
 
 
 class Silent:
@@ -78,7 +78,7 @@ def test_beta_0_is_trl_bit_for_bit(tmp_path, judge):
     model, tokenizer = load_policy(chosen)
     theirs = GRPOTrainer(
         model=model,
-        reward_funcs=GoldAnswerReward(problems, judge),
+        reward_funcs=PlainReward(problems, judge, {tokenizer.eos_token_id}),
         args=GRPOConfig(**grpo_arguments(chosen, TrainingFolder(tmp_path / "theirs"), 1)),
         train_dataset=prompt_rows(problems, BOXED).select(order(len(problems), 40, chosen.seed)),
         processing_class=tokenizer,
