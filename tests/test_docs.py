@@ -127,6 +127,10 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
     elif words[:2] == ["expo-bench", "study"]:
         # a study of many runs is planned; tests/studies/test_study.py runs a small one
         _here([*words[1:], "--dry-run"], workplace, monkeypatch)
+    elif words[:2] == ["expo-bench", "view"] and "--export" not in words:
+        # it would serve until ctrl-C; tests/reports/test_workbench.py asks it for its pages
+        monkeypatch.setattr("expo_bench.reports.workbench.server.serve", lambda *_: None)
+        _here(words[1:], workplace, monkeypatch)
     elif words[0] == "expo-bench":
         # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one
         real = (
