@@ -72,7 +72,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "results" / f"qwen-zero-{name}").mkdir()
         for part in ("train", "held_out"):
             shutil.copy(folder / "my.jsonl", folder / "results" / f"qwen-zero-{name}" / f"{part}.jsonl")
-    for name in ("transformers", "vllm", "server"):
+    for name in ("transformers", "vllm", "server", "base", "trained"):
         shutil.copytree(folder / "results/micro", folder / "results" / name)
     return folder
 
