@@ -13,18 +13,19 @@ Numbers = Mapping[str, Any]
 
 def peers_page(content: Numbers, out: Path) -> Path:
     """Write the page of `peers.json`'s content."""
-    sections = [{"title": "Ranks", "sentence": content["sentence"], "tables": [rank_table(content)]}]
-    sections.append({"title": "Pairs", "sentence": content["family"] + ".", "tables": [_pair_table(content)]})
+    pairs = _pair_table(content)
+    sections = [{"title": "Pairs", "sentence": f"{content['sentence']} {content['family']}.", "tables": [pairs]}]
     for pair in content["pairs"]:
         if found := _problem_table(pair):
             title = f"{pair['one']} and {pair['other']}: problems on which they differ"
             sections.append({"title": title, "sentence": "", "tables": [found]})
     context = {
         "title": "Which is better?",
-        "lead": content["sentence"],
+        "verdicts": rank_table(content),
+        "study": "",
         "notes": [f"{name}: protocol differs in {', '.join(keys)}" for name, keys in differing(content).items()],
         "controls": None,
-        "sections": [{"caveats": [], "more": [], "figures": [], "role": "peers", **one} for one in sections],
+        "sections": [{"caveats": [], "more": [], "figures": [], "problems": [], **one} for one in sections],
         "runs": [],
     }
     write_atomically(out, render("ledger.html.j2", context))
