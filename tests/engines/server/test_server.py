@@ -333,7 +333,7 @@ def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_openai_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(UserError, match=r"expo-bench\[server\]"):
+    with pytest.raises(UserError, match=r"pip install .*\[server\]"):
         ServerEngine("http://127.0.0.1:1/v1", "m")
 
 
