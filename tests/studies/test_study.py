@@ -33,7 +33,7 @@ def test_arms_are_the_shared_settings_and_what_differs(tmp_path):
     found = {(run.arm, run.seed): run for run in runs(chosen, tmp_path)}
     assert list(found) == [("grpo", 0), ("expo", 0), ("bare", 0), ("grpo", 1), ("expo", 1), ("bare", 1)]
     expo = found["expo", 1].recipe
-    assert (expo.seed, expo.expo.beta, expo.evaluation.n, expo.evaluation.limit) == (1, 0.5, 4, 4)
+    assert (expo.seed, expo.settings.weight, expo.evaluation.n, expo.evaluation.limit) == (1, 0.5, 4, 4)
     assert found["bare", 0].recipe.evaluation is None
     assert found["expo", 1].folder.path == tmp_path / "expo" / "seed-1"
 
