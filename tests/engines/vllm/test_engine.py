@@ -59,6 +59,11 @@ class FakeCore:
             speculative_config=None,
         )
 
+    @property
+    def output_processor(self) -> Any:
+        state = types.SimpleNamespace(detokenizer=types.SimpleNamespace(num_output_tokens=lambda: 0))
+        return types.SimpleNamespace(request_states=dict.fromkeys(self.waiting, state))
+
     def add_request(self, number: str, prompt: dict[str, Any], sampling: Any, lora_request: None) -> None:
         if ord("!") in prompt["prompt_token_ids"]:
             raise ValueError("no exclamation marks\nplease")
@@ -391,7 +396,7 @@ def test_gguf_is_for_transformers(tmp_path: Path) -> None:
 def test_vllm_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "vllm", None)
-    with pytest.raises(UserError, match=r"expo-bench\[vllm\]"):
+    with pytest.raises(UserError, match=r"pip install .*\[vllm\]"):
         VllmEngine(str(tmp_path))
 
 
