@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import rankdata
 
-from expo_bench import RunFolder, UserError, intervals, stats
-from expo_bench.rows import Candidate, Likelihood, Problem
+from expo_bench import Candidate, Likelihood, Problem, RunFolder, UserError, intervals, stats
 
 QUANTITIES = {
     "pass@1": "own samples that are right",

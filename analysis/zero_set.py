@@ -11,9 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from expo_bench import RunFolder, UserError
-from expo_bench.grading.judge import GRADER
-from expo_bench.rows import TELLING, Problem
+from expo_bench import GRADER, TELLING, Problem, RunFolder, UserError
 
 HELD_OUT_SHARE = 0.3
 

@@ -47,6 +47,7 @@ from .reports.figures.ledger_figures import draw_ledger as draw_ledger
 from .reports.reporting import likelihood_figures as likelihood_figures
 from .reports.reporting import report as report
 from .reports.run_views import read_runs as read_runs
+from .rows import TELLING as TELLING
 from .rows import Candidate as Candidate
 from .rows import Grade as Grade
 from .rows import Likelihood as Likelihood

@@ -26,6 +26,9 @@ from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.reports.test_workbench import make_training
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
+# a machine that does other work is slow, and not wrong
+expect.set_options(timeout=30_000)
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = [
     pytest.mark.skipif(BROWSER is None, reason="no chromium here (Debian: apt-get install chromium)"),
@@ -141,7 +144,7 @@ def test_a_page_follows_a_run_that_is_written_meanwhile(page: Any, address: str,
         expect(tile).to_have_text("8")
         rows.append(samples[8:30])
         verdicts.append(grades[8:30])
-        expect(tile).to_have_text("30", timeout=15_000)
+        expect(tile).to_have_text("30")
         assert "running" in page.locator("[data-part=lead]").inner_text()
 
 
