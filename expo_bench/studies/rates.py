@@ -63,11 +63,21 @@ def with_rates(study: Study, path: Path, progress: Progress, jobs: int) -> tuple
 
 
 def solved(listed: Sequence[Run]) -> dict[str, list[float]]:
-    """Return pass@1 after the last step of each finished run, by arm, in the order of the seeds."""
+    """Return pass@1 after the last step of each finished run, by arm, in the order of the seeds.
+
+    Raises:
+        UserError: a run that another release graded.
+    """
     found: dict[str, list[float]] = {}
     for run in listed:
         if run.done and run.folder.checkpoints():
-            counts = right_counts(run.folder.evaluation(run.folder.checkpoints()[-1]))
+            evaluated = run.folder.evaluation(run.folder.checkpoints()[-1])
+            counts = right_counts(evaluated)
+            if not counts:
+                raise UserError(
+                    f"{evaluated.path} has no verdict of the grader of this release: move {run.folder.path} away, and "
+                    "the same command makes the run again"
+                )
             found.setdefault(run.arm, []).append(fmean(c / n for n, c in counts.values()))
     return found
 

@@ -66,3 +66,8 @@ def test_a_study_with_a_grid_from_its_file_to_its_page(tmp_path):
     assert recipe["learning_rate"] == chosen in (1e-3, 1e-2)
     planned = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--dry-run"])
     assert "0 of 3 runs are left" in planned.stderr
+    # a run that a release with another grader finished
+    [graded] = (out / "rates").glob("a_0.001/seed-7/evaluations/checkpoint-1/grades/*")
+    graded.rename(graded.with_name("former-grader.jsonl"))
+    refused = CliRunner().invoke(app, ["study", str(file), "-o", str(out)])
+    assert "has no verdict of the grader of this release" in str(refused.exception)
