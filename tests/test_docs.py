@@ -13,6 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from expo_bench import load_study, runs
 from expo_bench.commands.cli import app
 from tools import docs_site
 
@@ -124,6 +125,9 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
         assert all((workplace / word).is_file() for word in words if word.startswith("train/"))
         recipe = next(at for at, word in enumerate(words) if word.startswith("train/configs/"))
         _train(["train", *words[recipe:], "--dry-run"], workplace, monkeypatch)
+    elif words[:2] == ["expo-bench", "study"] and words[2].endswith("micro-methods.yaml"):
+        # its plan alone reckons five hundred runs
+        assert len(runs(load_study(workplace / words[2]), workplace / "results/methods")) > 300
     elif words[:2] == ["expo-bench", "study"]:
         # a study of many runs is planned; tests/studies/test_study.py runs a small one
         _here([*words[1:], "--dry-run"], workplace, monkeypatch)
