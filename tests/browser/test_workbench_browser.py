@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,11 @@ def test_a_page_follows_a_run_that_is_written_meanwhile(page: Any, address: str,
     with run.lock(), Appender(run.samples_path) as rows, Appender(run.grades_path(GRADER)) as verdicts:
         rows.append(samples[:8])
         verdicts.append(grades[:8])
+        until = time.monotonic() + 30
+        while not page.request.get(address + "later/index.html").ok:
+            # new folders are looked for once a second
+            assert time.monotonic() < until
+            time.sleep(0.1)
         page.goto(address + "later/index.html")
         tile = page.locator(".tiles.live .figure").first
         expect(tile).to_have_text("8")

@@ -63,7 +63,7 @@ def test_two_processes_give_what_one_gives(tmp_path):
 REFUSED = [
     # words, what is said: the first is found by each process, the second by one of them
     (("prompts_per_step=3",), "prompts_per_step (3) must be a multiple of the 2 processes"),
-    (("-o", "other"), "other holds a training run with another"),
+    (("-o", "other"), "other holds a run with another"),
 ]
 
 

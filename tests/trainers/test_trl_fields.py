@@ -25,7 +25,7 @@ class Silent:
     def note(self, text):
         pass
 
-    def start(self, stage, total, done):
+    def start(self, stage, total, done, gauge=None):
         return lambda n_tokens: None
 
 
