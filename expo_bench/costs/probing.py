@@ -146,7 +146,7 @@ def probe(
 
 
 def stages(planned: Plan) -> list[Stage]:
-    """Return what `evaluation.evaluate` or `measuring.make_candidates` would draw."""
+    """Return what `evaluation.evaluate` or `likelihood.make_candidates` would draw."""
     config, run, found = planned.config, planned.run, []
     candidates = config if isinstance(config, CandidatesConfig) else None
     if candidates is None or candidates.draws_own:
