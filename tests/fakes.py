@@ -159,3 +159,13 @@ class SeededGenerator:
 
     def close(self) -> None:
         pass
+
+
+class Silent:
+    """Progress that nobody looks at."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    def start(self, stage: str, total: int, done: int, gauge: Any = None) -> Any:
+        return lambda n_tokens: None

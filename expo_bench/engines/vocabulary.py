@@ -9,9 +9,11 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from expo_bench.engines.base import Branch, Continuation
+from expo_bench.engines.rendering import chain_ids
 
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -156,3 +158,25 @@ def _style(tokenizer: Any) -> str:
         return "words"
     decoder = backend.decoder.__getstate__().decode()
     return "bytes" if '"ByteLevel"' in decoder else "pieces" if "\u2581" in decoder else style_of(tokenizer.get_vocab())
+
+
+class OwnTokenizer:
+    """What an engine that holds its tokenizer tells of tokens."""
+
+    _tokenizer: Any
+
+    def tokenize(self, text: str) -> tuple[int, ...]:
+        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
+        return chain_ids(self._tokenizer, text)
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        return Vocabulary.of(self._tokenizer)
+
+    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
+        """Return what each id writes; see `base.Scorer.token_texts`."""
+        return [self._vocabulary.texts[token] for token in ids]
+
+    def cover(self, text: bytes) -> tuple[int, ...] | None:
+        """Return ids that write the text; see `base.Scorer.cover`."""
+        return self._vocabulary.cover(text)

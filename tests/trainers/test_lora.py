@@ -18,15 +18,7 @@ from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import train
-
-
-class Silent:
-    def note(self, text):
-        pass
-
-    def start(self, stage, total, done, gauge=None):
-        return lambda n_tokens: None
-
+from tests.fakes import Silent
 
 RECIPE = Recipe.model_validate(
     {

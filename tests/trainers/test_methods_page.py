@@ -10,17 +10,10 @@ from expo_bench.trainers import methods
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.methods.finding import find_method, method_names
 from expo_bench.trainers.training import load_recipe, train
+from tests.fakes import Silent
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/methods.md").read_text()
-
-
-class Silent:
-    def note(self, text):
-        pass
-
-    def start(self, stage, total, done, gauge=None):
-        return lambda n_tokens: None
 
 
 def test_the_study_has_every_method_that_draws_at_every_step():

@@ -12,14 +12,7 @@ from expo_bench.errors import UserError
 from expo_bench.trainers.callbacks import Records
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.training import load_recipe, train
-
-
-class Silent:
-    def note(self, text):
-        pass
-
-    def start(self, stage, total, done, gauge=None):
-        return lambda n_tokens: None
+from tests.fakes import Silent
 
 
 def divergence(path, **settings):

@@ -16,17 +16,9 @@ from expo_bench.trainers.models import load_policy, lora_config
 from expo_bench.trainers.rounds.learning import round_arguments, round_trainer
 from expo_bench.trainers.training import load_recipe, run_yaml, train
 from expo_bench.trainers.trl_fields import TESTED, VALUES
-from tests.fakes import problem
+from tests.fakes import Silent, problem
 
 METHODS = {"online": "grpo", "dpo": "dpo_expert", "sft": "sft_expert"}
-
-
-class Silent:
-    def note(self, text):
-        pass
-
-    def start(self, stage, total, done, gauge=None):
-        return lambda n_tokens: None
 
 
 def recipe(family, trl=None, **settings):

@@ -7,7 +7,6 @@ the samples that had to go are begun again later; each has its own stream of ran
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from expo_bench.engines.base import Completion, Continuation, Gauge, Request, Sa
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import SMALL, find_model, load_model, load_tokenizer
 from expo_bench.engines.memory import is_out_of_memory
-from expo_bench.engines.rendering import chain_ids, end_ids, prompt_ids
+from expo_bench.engines.rendering import end_ids, prompt_ids
 from expo_bench.engines.transformers.batching import Batch, Prompt, Running, failed
 from expo_bench.engines.transformers.scoring import score_prompt
 from expo_bench.engines.transformers.slots import Slots, install, next_logits
-from expo_bench.engines.vocabulary import Vocabulary
+from expo_bench.engines.vocabulary import OwnTokenizer
 from expo_bench.errors import UserError
 
 _PADDED_TOKENS = 4096
@@ -30,7 +29,7 @@ _EMPTY = "the prompt has no tokens"
 _OPTIONS = {"batch_size": 128, "device": "auto"}
 
 
-class TransformersEngine:
+class TransformersEngine(OwnTokenizer):
     """Samples from a causal language model of the transformers library."""
 
     def __init__(
@@ -151,22 +150,6 @@ class TransformersEngine:
             self.gauge.running = len(batch.running)
             self.gauge.tokens = sum(len(row.tokens) for row in batch.running)
             yield from done
-
-    def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
-        return chain_ids(self._tokenizer, text)
-
-    @cached_property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.of(self._tokenizer)
-
-    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
-        """Return what each id writes; see `base.Scorer.token_texts`."""
-        return [self._vocabulary.texts[token] for token in ids]
-
-    def cover(self, text: bytes) -> tuple[int, ...] | None:
-        """Return ids that write the text; see `base.Scorer.cover`."""
-        return self._vocabulary.cover(text)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the likelihood of all continuations; see `base.Scorer.score`."""

@@ -11,19 +11,18 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import base_of, check_hub, find_model
-from expo_bench.engines.rendering import chain_ids, prompt_ids
+from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.vllm.adapters import adapter_options, load_adapter
 from expo_bench.engines.vllm.errors import load_failure, short_reason, step, watch
 from expo_bench.engines.vllm.options import check_early, resolved
 from expo_bench.engines.vllm.scoring import MOST_LISTED, score
-from expo_bench.engines.vocabulary import Vocabulary
+from expo_bench.engines.vocabulary import OwnTokenizer
 from expo_bench.errors import UserError, install
 from expo_bench.rows import FinishReason
 
@@ -57,7 +56,7 @@ def _is_cpu_build() -> bool:
         return any("cpu" in name for name in importlib.metadata.packages_distributions().get("vllm", ()))
 
 
-class VllmEngine:
+class VllmEngine(OwnTokenizer):
     """Samples from a model that vLLM serves in this process."""
 
     def __init__(
@@ -198,22 +197,6 @@ class VllmEngine:
             )
         except ValueError as error:
             raise UserError(f"vLLM refuses the sampling parameters: {short_reason(error)}") from error
-
-    def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
-        return chain_ids(self._tokenizer, text)
-
-    @cached_property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.of(self._tokenizer)
-
-    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
-        """Return what each id writes; see `base.Scorer.token_texts`."""
-        return [self._vocabulary.texts[token] for token in ids]
-
-    def cover(self, text: bytes) -> tuple[int, ...] | None:
-        """Return ids that write the text; see `base.Scorer.cover`."""
-        return self._vocabulary.cover(text)
 
     def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
         """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""

@@ -19,15 +19,8 @@ from expo_bench.trainers.online import run as online_run
 from expo_bench.trainers.online import scoring
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import train
+from tests.fakes import Silent
 from tests.trainers.plain import PlainReward
-
-
-class Silent:
-    def note(self, text):
-        pass
-
-    def start(self, stage, total, done, gauge=None):
-        return lambda n_tokens: None
 
 
 def recipe(method="expo_grpo", **settings):

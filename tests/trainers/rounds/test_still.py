@@ -28,15 +28,7 @@ from expo_bench.trainers.rounds.offline import _planned
 from expo_bench.trainers.rounds.still import dataset_path, new_thoughts, problems_to_explore
 from expo_bench.trainers.rounds.thought_pairs import preference_rows, token_mask
 from expo_bench.trainers.training import load_recipe, recipe_yaml, train
-from tests.fakes import grade, problem, sample
-
-
-class Silent:
-    def note(self, text):
-        pass
-
-    def start(self, stage, total, done, gauge=None):
-        return lambda n_tokens: None
+from tests.fakes import Silent, grade, problem, sample
 
 
 def recipe(still=None, **settings):

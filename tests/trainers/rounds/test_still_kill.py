@@ -18,7 +18,7 @@ from expo_bench.thoughts.micro import micro_thoughts
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.rounds.still import dataset_path
 from expo_bench.trainers.training import load_recipe, train
-from tests.trainers.rounds.test_still import Silent
+from tests.fakes import Silent
 
 pytestmark = pytest.mark.fault
 
