@@ -63,6 +63,7 @@ def print_plan(planned: "Plan", probe: float | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from expo_bench.costs.costs import run_costs
+    from expo_bench.evaluation.planning import warnings
     from expo_bench.settings import to_yaml
 
     found = estimate(lambda progress: run_costs(planned, probe, progress))
@@ -72,7 +73,7 @@ def print_plan(planned: "Plan", probe: float | None, as_json: bool) -> None:
         typer.echo(json.dumps({**plan, "problems": len(planned.problems), **asdict(found)}))
         return
     show(found)
-    for warning in (line for one in planned.loaded for line in one.warnings):
+    for warning in warnings(planned):
         typer.echo(warning, err=True)
     typer.echo(to_yaml(planned.config).rstrip())
     typer.echo(f"# engine: {planned.engine}")

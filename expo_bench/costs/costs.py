@@ -79,15 +79,21 @@ def run_costs(planned: Plan, seconds: float | None, progress: Progress) -> Estim
 
 def _money(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) -> list[str]:
     """Return a line that says what the completions cost at most, and where a probe expects it, about."""
-    prompts = prompt_tokens(planned.prompt, planned.problems)
-    n_prompt = sum(prompts.get(problem.problem_id, 0) * len(ones) for one in listed for problem, ones in one.lacking)
-    most = money(planned.config, n_prompt, sum(cost.most_tokens or 0 for cost in costs))
-    if most is None:
+    config = planned.config
+    if config.price_in is None and config.price_out is None:
         return []
+    lacking = [(stage.prompt, problem, len(ones)) for stage in listed for problem, ones in stage.lacking]
+    if tokenizer := _with_template(config):
+        thinking, how = config.enable_thinking, "by the model's tokenizer"
+        n_prompt = sum(len(problem_ids(tokenizer, prompt, one, thinking)) * times for prompt, one, times in lacking)
+    else:
+        how = f"estimated at {CHARACTERS} characters each, since the model's tokenizer is not here"
+        n_prompt = sum(prompt_tokens(prompt, [one])[one.problem_id] * times for prompt, one, times in lacking)
+    most = money(config, n_prompt, sum(cost.most_tokens or 0 for cost in costs))
     expected = sum(cost.tokens or 0 for cost in costs)
-    about = money(planned.config, n_prompt, expected) if expected else None
+    about = money(config, n_prompt, expected) if expected else None
     told = "" if about is None else f", about {about:.4g} expected"
-    return [f"cost: at most {most:.4g}{told}; about {n_prompt:,} tokens of prompts, at {CHARACTERS} characters each"]
+    return [f"cost: at most {most:.4g}{told}; {n_prompt:,} tokens of prompts, {how}"]
 
 
 def _with_template(config: EvalConfig) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation import metrics
-from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params
+from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params, warnings
 from expo_bench.evaluation.sampling import sample
 from expo_bench.evaluation.spending import Spending, prompt_tokens
 from expo_bench.grading.judge import GRADER
@@ -23,9 +23,8 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
     config, run = planned.config, planned.run
     lock = run.lock()
     try:
-        for one in planned.loaded:
-            for warning in one.warnings:
-                progress.note(f"{one.provenance['name']}: {warning}")
+        for warning in warnings(planned):
+            progress.note(warning)
         manifest = _draw(planned, progress)
         total = len(planned.problems) * config.n
         advance = progress.start("grading", total, 0)

@@ -21,6 +21,7 @@ from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.evaluation.sampling import missing_samples
 from expo_bench.grading.judge import GRADER
+from expo_bench.grading.misread import unread_golds
 from expo_bench.problems import Loaded, Reading, budget, load_all, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import Manifest, Problem
@@ -91,6 +92,19 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         engine=engine_name(config.engine, config.model),
         n_missing=sum(len(indexes) for _, indexes in lacking),
     )
+
+
+def warnings(planned: Plan) -> list[str]:
+    """Return what is to be known of the problems before a sample is drawn, a line each; nothing of a run begun before.
+
+    The gold answers of a benchmark with a known digest were read when it was taken up.
+    """
+    found = [line for one in planned.loaded for line in one.warnings]
+    strange = [one for one in planned.loaded if one.provenance["digest_status"] != "match"]
+    for one in strange:
+        if unread := unread_golds(problem.answer for problem in one.problems):
+            found.append(f"{one.provenance['name']}: {unread}")
+    return found
 
 
 def _check_sources(config: CandidatesConfig) -> None:

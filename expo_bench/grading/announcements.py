@@ -5,15 +5,22 @@ from collections.abc import Iterator
 
 from expo_bench.grading.money import amount
 
-_LEAD_IN = r"(?:therefore|thus|then|simply|just|exactly|precisely|equal to|given by|[,:*：]|[ \t])*"
+_LEAD_IN = (
+    r"(?:therefore|thus|then|simply|just|exactly|precisely|obviously|clearly|indeed|actually|equal to|given by|[,:*：]"
+    r"|[ \t])*"
+)
 _PHRASE = (
     r"\banswers?\b(?:(?<=answer)[^\n.:=→]{0,40}?(?:\bis\b|\b(?:must|should|will|would|to)\s+be\b|[:=→]|\s[-–—]\s)"
     r"|(?<=answers)[^\n.:=→]{0,40}?\bare\b)"
 )
 _CHINESE = r"答案\s*(?:[是为]|[:：])"
-_HEADING = r"^[#*_> \t]*(?:the[ ]+)?(?:final[ ]+|correct[ ]+)?answer[*_ \t]*\n"
+_HEADING = r"^[#*_> \t]*(?:the[ ]+)?(?:final[ ]+|correct[ ]+)?answer[*_ \t]*\n(?:[=-]{3,}[ \t]*\n)?"
+# "A: 12" before a line with "B:" is a choice of the question
+_SHORT = r"^[*_> \t]*(?:A|Ans\.?)[*_ \t]*:[*_ \t]*(?=[-$\\(]*[\d\\$])(?![^\n]*\n+[*_> \t]*B[*_ \t]*[:.)])"
 _HASHES = r"(?P<hashes>(?<!\#)\#{4}(?!\#)\s*(?=\*{0,2}[-−$€£(.\d\\]))"
-_ANNOUNCEMENT = re.compile(rf"(?:{_PHRASE}|{_CHINESE}|{_HEADING}){_LEAD_IN}|{_HASHES}", re.IGNORECASE | re.MULTILINE)
+_ANNOUNCEMENT = re.compile(
+    rf"(?:{_PHRASE}|{_CHINESE}|{_HEADING}|{_SHORT}){_LEAD_IN}|{_HASHES}", re.IGNORECASE | re.MULTILINE
+)
 _TAG = "<answer>", "</answer>"
 
 _MATHS = re.compile(r"(?:\$\$?|\\\(|\\\[)(?P<math>[^$]+?)(?:\$\$?|\\\)|\\\])")
@@ -44,9 +51,14 @@ def announced(text: str, most: int) -> str | None:
     return None
 
 
-def tagged(text: str) -> str | None:
-    """Return what stands in the last closed <answer> tags, None where there are none or they are empty."""
-    before, end, _ = text.rpartition(_TAG[1])
+def tagged(text: str, *, open_too: bool = False) -> str | None:
+    """Return what stands in the last closed <answer> tags, None where there are none or they are empty.
+
+    With `open_too` also what follows a tag that is not closed: where "</answer>" stops the engine, it is cut off.
+    """
+    before, end, after = text.rpartition(_TAG[1])
+    if open_too and (rest := after.partition(_TAG[0])[2].strip()):
+        return rest
     inside = before.rpartition(_TAG[0])
     return inside[2].strip() if end and inside[1] and inside[2].strip() else None
 
@@ -62,7 +74,7 @@ def _first_line(rest: str) -> str:
 
 
 def _announced_at(rest: str) -> str | None:
-    rest = rest.lstrip(" \t\n\r*_`>")
+    rest = rest.lstrip(" \t\n\r*_`>}")  # "\\text{Answer: } 5": the brace ends the label
     if paid := amount(rest):
         return paid
     if found := _MATHS.match(rest):

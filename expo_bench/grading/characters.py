@@ -11,7 +11,8 @@ _LATEX = {
     "°": r"^\circ ", "º": r"^\circ ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "⌊": r"\lfloor ", "⌋": r"\rfloor ",
     "⌈": r"\lceil ", "⌉": r"\rceil ", "⟨": r"\langle ", "⟩": r"\rangle ", "∠": r"\angle ", "→": r"\to ",
     "⇒": r"\Rightarrow ", "∨": r"\lor ", "∧": r"\land ", "、": ", ", "，": ", ", "。": ".", "：": ":", "；": ";",
-    "\u200b": "", "\ufeff": "", "\u2061": "", "\u2062": "", "∖": r"\setminus ", "…": r"\ldots ",
+    "\u200b": "", "\ufeff": "", "\u2061": "", "\u2062": "", "✓": "", "✔": "", "✅": "",
+    "∖": r"\setminus ", "…": r"\ldots ",
 }  # fmt: skip
 _CONTROLS = dict.fromkeys((*range(32), 127, 0xA0), " ")
 _TABLE = str.maketrans(_LATEX | _CONTROLS)

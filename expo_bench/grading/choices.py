@@ -16,7 +16,11 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _FILLER = re.compile(r"^(?:(?:it|this|they|he|she)\s+(?:is|are)\s+)?(?:an?|the|on|in|at)\s+(?=\w{3})", re.IGNORECASE)
-_YES = re.compile(r"(?P<word>yes|no|true|false)\b[,.;: ]+\w.*", re.IGNORECASE | re.DOTALL)
+_YES_ALONE = re.compile(r"yes|no|true|false")
+_YES = re.compile(
+    r"(?P<word>yes|no|true|false)(?:[,.;:]\s*\w|\s+(?:it|they|s?he|this|that|the|because|since)\b).*",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def choice(text: str) -> str | None:
@@ -58,6 +62,7 @@ def words(text: str) -> str | None:
     """
     plain = _FONT.sub("", text)
     bare = re.sub(r"[{}()\s~*]|\\[ ,;!]", "", plain)
+    bare = re.sub(r"([ap])\.m\.?", r"\1m", bare, flags=re.IGNORECASE)
     if not _WORDS.fullmatch(bare) or (len(bare) == 1 and plain == text and "(" not in text):
         return None
     return bare.casefold()
@@ -72,8 +77,8 @@ def same_words(gold: str, answer: str) -> bool | None:
         return True
     plain = [" ".join(re.sub(r"[{}()~]|\\[ ,;!]", " ", _FONT.sub("", one)).split()) for one in (gold, answer)]
     one, other = (_FILLER.sub("", side).casefold().strip(" .") for side in plain)
-    if said := _YES.fullmatch(other):
+    if _YES_ALONE.fullmatch(one) and (said := _YES.fullmatch(other)):
         other = said["word"]
-    if one == other:
+    if one.removesuffix("s") == other.removesuffix("s"):
         return True
     return False if len(left) > 3 or _FONT.search(gold) else None

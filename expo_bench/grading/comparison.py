@@ -8,7 +8,7 @@ import sympy
 
 from expo_bench.grading import numbers
 from expo_bench.grading.formulas import Parsed, parse
-from expo_bench.grading.regions import region, same_region
+from expo_bench.grading.regions import is_reals, region, same_region
 from expo_bench.grading.relations import (
     is_equation,
     is_inequality,
@@ -26,13 +26,13 @@ _EMPTY = re.compile(r"\\emptyset|\\\{\s*\\\}")
 
 def same_nodes(gold: Node, answer: Node) -> bool:
     """Return whether two answers say the same; the gold answer's form decides what the other may be."""
-    gold, answer = settled(gold), settled(answer)
+    gold, answer = settled(gold), _agreed(settled(answer))
     if is_equation(gold):
         return _same_as_equation(gold, answer)
     if is_equation(answer):
         value = stated_value(answer)
         return value is not None and same_nodes(gold, value)
-    if any(isinstance(one, (Relation, Combination)) or _is_or(one) for one in (gold, answer)):
+    if any(isinstance(one, (Relation, Combination)) or _is_or(one) or is_reals(one) for one in (gold, answer)):
         left, right = region(gold), region(answer)
         if left and right:
             return same_region(left, right)
@@ -55,6 +55,13 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
 
 def _is_or(node: Node) -> bool:
     return isinstance(node, Group) and node.left == r"\lor"
+
+
+def _agreed(node: Node) -> Node:
+    """Return the first of several values that are told as one ("1/2 or 0.5"), any other node as it is."""
+    if not isinstance(node, Group) or not _is_or(node) or not all(isinstance(one, Formula) for one in node.parts):
+        return node
+    return node.parts[0] if all(same_nodes(node.parts[0], one) for one in node.parts[1:]) else node
 
 
 def _same_as_equation(gold: Node, answer: Node) -> bool:
@@ -91,15 +98,24 @@ def _same_groups(gold: Node, answer: Node) -> bool:
             return isinstance(other, Formula) and _EMPTY.fullmatch(other.text.strip()) is not None
         if len(group.parts) == 1:
             return same_nodes(gold.parts[0], answer) if isinstance(gold, Group) else same_nodes(gold, group.parts[0])
-        return group.ordered and _same_as_column(group, other, is_gold=group is gold)
+        return group.ordered and _same_as_matrix(group, other, is_gold=group is gold)
+    equations = [part for part in (*gold.parts, *answer.parts) if is_equation(part)]
+    if len(equations) == len(gold.parts) + len(answer.parts) and None in map(name_of, equations):
+        return len(gold.parts) == len(answer.parts) and _match(list(gold.parts), list(answer.parts))
     left, right = _parts(gold), _parts(answer)
     if left is None or right is None or len(left) != len(right) or (gold.left == ":") != (answer.left == ":"):
         return False
     if gold.left == ":":
         return _same_ratio(left, right)
-    if gold.ordered or answer.ordered:
+    if gold.ordered or answer.ordered or _named(gold):
         return _brackets_agree(gold, answer) and all(map(same_nodes, left, right))
     return _match(left, right)
+
+
+def _named(group: Group) -> bool:
+    """Return whether each part is said of another variable; x_1 and x_2 are one, since which is which is free."""
+    names = [(name_of(part) if is_equation(part) else None) for part in group.parts]
+    return len({name.partition("_")[0] for name in names if name}) == len(names)
 
 
 def _parts(group: Group) -> list[Node] | None:
@@ -115,7 +131,8 @@ def _parts(group: Group) -> list[Node] | None:
         else:
             nodes.append(("", part))
     names = [name for name, _ in nodes]
-    if all(names) and len(set(names)) == len(names):
+    # Greek letters follow no alphabet where they name parts: (r, \theta), (\rho, \theta, \phi)
+    if all(names) and len(set(names)) == len(names) and not any(name.startswith("\\") for name in names):
         nodes.sort(key=lambda pair: pair[0])
     return [node for _, node in nodes]
 
@@ -156,15 +173,19 @@ def _number(node: Node) -> sympy.Expr | None:
     return parsed.value if parsed and isinstance(parsed.value, sympy.Expr) else None
 
 
-def _same_as_column(group: Group, other: Node, *, is_gold: bool) -> bool:
-    """Return whether a tuple is a vector that is written as a matrix of one column or row."""
+def _same_as_matrix(group: Group, other: Node, *, is_gold: bool) -> bool:
+    """Return whether a tuple is a matrix of one column or row, or a tuple of rows a matrix: [[1,2],[3,4]]."""
     parsed = parse(other.text) if isinstance(other, Formula) else None
-    if parsed is None or not isinstance(parsed.value, sympy.MatrixBase) or 1 not in parsed.value.shape:
+    if parsed is None or not isinstance(parsed.value, sympy.MatrixBase):
+        return False
+    rows = [row.parts if isinstance(row, Group) and row.ordered else (row,) for row in group.parts]
+    height, width = parsed.value.shape
+    lengths = [len(row) for row in rows]
+    if lengths != [width] * height and not (1 in (height, width) and lengths == [1] * (height * width)):
         return False
     entries = [Parsed(entry) for entry in parsed.value.flat()]
-    parts = [parse(part.text) if isinstance(part, Formula) else None for part in group.parts]
-    if len(parts) != len(entries):
-        return False
+    nodes = [node for row in rows for node in row]
+    parts = [parse(node.text) if isinstance(node, Formula) else None for node in nodes]
     pairs = zip(parts, entries, strict=True)
     return all(
         part is not None and (numbers.equal(part, entry) if is_gold else numbers.equal(entry, part))

@@ -16,6 +16,7 @@ from expo_bench.grading.serving import serve
 from expo_bench.grading.sizes import check_depth
 from expo_bench.grading.structure import Node, formulas, read
 from expo_bench.grading.tidying import readings, tidied, unwrapped
+from expo_bench.grading.units import contradict
 
 _BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 _DOTS = re.compile(r"\\(?:[lcv]?dots[a-z]?)(?![A-Za-z])|\.{3}")
@@ -59,6 +60,8 @@ def same(gold: str, answer: str) -> bool:
     if (based := _same_in_base(gold, answer)) is not None:
         return based
     if any(_DOTS.search(one) and not _DOTTED_DECIMAL.fullmatch(one.replace(" ", "")) for one in (gold, answer)):
+        return False
+    if contradict(gold, answer):
         return False
     (left, modulus), (right, another) = _without_modulus(tidied(gold)), _without_modulus(tidied(answer))
     if modulus and another and _bare(modulus) != _bare(another):

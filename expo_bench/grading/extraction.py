@@ -26,7 +26,7 @@ def _find(text: str, truncated: bool) -> str | None:
         # "\\boxed{n \\ll m}. Answer: D": the letter is asked for, the formula is its reason
         letter = None if truncated else announced_choice(text[box.end :])
         return letter or box.content
-    inside = tagged(text)
+    inside = tagged(text, open_too=not truncated)
     if truncated:  # where a text was cut off, other answers may lack their last digits
         return inside
     if inside is not None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
-from expo_bench.grading.choices import choice, compare_choice
+from expo_bench.grading.choices import choice, compare_choice, gold_choice
 from expo_bench.grading.copying import is_copied
 from expo_bench.grading.extraction import MAX_LENGTH, extract
 from expo_bench.grading.rivals import MOST_TEXT
@@ -125,6 +125,14 @@ class Judge:
         """
         return self._stream(self._judge_by(rival, attempt) for attempt in attempts)
 
+    def readable(self, golds: Iterable[str]) -> Iterator[bool]:
+        """Yield whether answers can be judged by each gold answer.
+
+        Raises:
+            RuntimeError: the worker processes do not start.
+        """
+        return self._stream(map(self._check, golds))
+
     def equivalent(self, pairs: Iterable[tuple[str, str]]) -> Iterator[bool]:
         """Yield whether the answers of each pair are the same; False where that could not be found out.
 
@@ -187,6 +195,17 @@ class Judge:
 
         text = attempt.text[-MOST_TEXT:].encode(errors="replace").decode()
         self._ask(rival, attempt.gold, text)[0].then(settle)
+        return slot
+
+    def _check(self, gold: str) -> _Slot[bool]:
+        if _exact(gold) is not None or gold_choice(gold) is not None:
+            return _Slot(True)
+        slot = _Slot[bool]()
+
+        def settle(job: Job) -> None:
+            slot.value = job.value is True
+
+        self._ask("gold", gold)[0].then(settle)
         return slot
 
     def _compare(self, pair: tuple[str, str]) -> _Slot[bool]:

@@ -2,15 +2,17 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from expo_bench.grading.judge import Judge
 from expo_bench.storage.run_folder import RunFolder
 
 MOSTLY = 0.5
 """Share of samples from which on a run says so first of all."""
 _WORTH_READING = 0.05
 _EXAMPLES = 3
-_EXAMPLE_LENGTH = 160
+_EXAMPLE_LENGTH, _GOLD_LENGTH = 160, 80
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,6 +78,17 @@ def misread(run: RunFolder, grader: str) -> Misread | None:
         if len(found.texts) < _EXAMPLES and sample.text.strip():
             found.texts.append(f"… {' '.join(sample.text.split())[-_EXAMPLE_LENGTH:]}")
     return found
+
+
+def unread_golds(golds: Iterable[str]) -> str | None:
+    """Return a line on the gold answers that the grader cannot read, with three of them; None where there are none."""
+    given = [gold for gold in golds if gold.strip()]
+    with Judge() as judge:
+        unread = [gold for gold, is_read in zip(given, judge.readable(given), strict=True) if not is_read]
+    if not unread:
+        return None
+    shown = ", ".join(f"{gold[:_GOLD_LENGTH]!r}" for gold in dict.fromkeys(unread[:_EXAMPLES]))
+    return f"{len(unread)} of {len(given)} gold answers cannot be read, so their samples will not be judged: {shown}"
 
 
 def holds_gold(text: str, gold: str) -> bool:

@@ -121,9 +121,9 @@ def _evaluate(value: Any, digits: int) -> Any:
         real, imaginary = found.as_real_imag()
     except (ArithmeticError, AttributeError, NotImplementedError, TypeError, ValueError):
         return None
-    parts = [sympy.Integer(0) if getattr(part, "_prec", 2) <= 1 else part for part in (real, imaginary)]
-    if not all(part.is_Number and part.is_finite for part in parts):
+    if not all(part.is_Number and part.is_finite for part in (real, imaginary)):  # infinity has the precision of noise
         return None
+    parts = [sympy.Integer(0) if getattr(part, "_prec", 2) <= 1 else part for part in (real, imaginary)]
     return parts[0] if parts[1] == 0 else parts[0] + sympy.I * parts[1]
 
 

@@ -36,6 +36,10 @@ _REPLACEMENTS = tuple(
         (r"(?<![\\A-Za-z])pi(?![A-Za-z])", r"\\pi "),
         (r"(?<![\\A-Za-z])inf(?:inity|inite)?(?![A-Za-z])", r"\\infty "),
         (r"\+\s*\\infty", r"\\infty"),
+        (r"(?<![\\A-Za-z])floor\s*\(([^()]*)\)", r"\\lfloor \1 \\rfloor "),
+        (r"(?<![\\A-Za-z])ceil(?:ing)?\s*\(([^()]*)\)", r"\\lceil \1 \\rceil "),
+        (r"(?<![\\A-Za-z])abs\s*\(([^()]*)\)", r"|\1|"),
+        (r"\\log\s*_\s*(?:\{\s*e\s*\}|e)", r"\\ln "),
         (r"(\\(?:" + _FUNCTIONS + r"))\s+(?=\^)", r"\1"),
         (r"(?<![A-Za-z\\])[eE]\s*(?=_)", r"\\varepsilon"),  # an index: neither Euler's number nor read by the parser
         (r"(?<=_\{)\s*\\(odot|oplus|star|prime|infty|perp|parallel)\s*(?=\})", r"\1"),

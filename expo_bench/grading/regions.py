@@ -40,9 +40,12 @@ def region(node: Node) -> Region | None:
         return _combination(node)
     if isinstance(node, Relation):
         return _relation(node)
-    if node.text.strip() in _REALS:
-        return Region((Span(-sympy.oo, sympy.oo),))
-    return None
+    return Region((Span(-sympy.oo, sympy.oo),)) if is_reals(node) else None
+
+
+def is_reals(node: Node) -> bool:
+    """Return whether a node is the set of all real numbers."""
+    return isinstance(node, Formula) and node.text.strip() in _REALS
 
 
 def same_region(gold: Region, answer: Region) -> bool:

@@ -34,6 +34,9 @@ _SIGNS = re.compile(r"\\(?:pm|mp)(?![A-Za-z])")
 _TRANSPOSED = re.compile(r"\s*\^\s*\{?\s*(?:\\(?:top|intercal|mathrm\{T\}|mathsf\{T\}|text\{T\})|T)\s*\}?\s*\Z")
 _RATIO = re.compile(r"[^:=<>]+(?::[^:=<>]+)+")
 _ANGLED = re.compile(r"<\s*([^<>=]+,[^<>=]+)>")
+_BUILT = re.compile(
+    r"(?P<name>\\?[A-Za-z]+)\s*(?:\\in\s*\\(?:mathbb\s*\{?\s*R\s*\}?|R)\s*)?(?:\\mid(?![A-Za-z])|[:|])\s*(?P<said>.+)"
+)
 MOST_PARTS = 200
 
 
@@ -140,6 +143,10 @@ def _grouped(text: str) -> Node | None:
     if right is None or len(text) < len(left) + len(right) or not _encloses(text):
         return None
     inside = text[len(left) : -len(right)].strip()
+    if left == r"\{" and (built := _BUILT.fullmatch(inside)):
+        said = read(built["said"])
+        if isinstance(said, Relation) or (isinstance(said, Group) and said.left in _LISTED):
+            return said
     parts, signs = _split(inside, {",", ";"})
     if not signs and left != r"\{":
         whole = read(inside) if inside else None  # parentheses around one thing

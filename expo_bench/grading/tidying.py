@@ -26,6 +26,11 @@ _ZEROS = re.compile(r",0\d")
 _IMPLIES = re.compile(
     r"\\(?:implies|Rightarrow|Longrightarrow|iff|Leftrightarrow|Longleftrightarrow|therefore)(?![A-Za-z])"
 )
+_ALL_REALS = re.compile(
+    r"(?:[a-z]\s*\\in\s*)?(?:\\(?:text|mathrm)\s*\{)?\s*(?:(?:the\s+)?(?:set\s+of\s+)?all\s+|any\s+|the\s+)?"
+    r"real(?:s|\s+numbers?)\s*\}?",
+    re.IGNORECASE,
+)
 _SUBTEXT = re.compile(r"(?<=[_^])\s*\{\s*\\(?:text|mathrm|textrm)\s*\{([^{}]*)\}\s*\}")
 
 
@@ -37,7 +42,8 @@ def unwrapped(text: str) -> str:
         text = sentence["math"]
     text = undress(text)
     text += "}" * max(0, _open_braces(text))
-    return undress(text)
+    text = undress(text)
+    return r"\mathbb{R}" if _ALL_REALS.fullmatch(text) else text
 
 
 def tidied(text: str) -> str:

@@ -113,6 +113,16 @@ def without_unit(text: str) -> str:
     return _ORDINAL.sub("", body).strip() or text
 
 
+def contradict(gold: str, answer: str) -> bool:
+    """Return whether two answers tell different powers of one unit: cm^2 and cm^3; a power that is not told is any."""
+    left, right = _LAST.search(gold.rstrip()), _LAST.search(answer.rstrip())
+    if not left or not right or not left["power"] or not right["power"]:
+        return False
+    names = [(found["bare"] or found["inside"]).strip(" ~") for found in (left, right)]
+    powers = [re.sub(r"[^\d]", "", found["power"]) for found in (left, right)]
+    return names[0] == names[1] and powers[0] != powers[1] and _are_units([names[0]])
+
+
 def are_units(phrase: str) -> bool:
     """Return whether all words of a phrase are units or counted nouns."""
     names = _WORD.findall(phrase)

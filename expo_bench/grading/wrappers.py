@@ -97,7 +97,7 @@ def _without_fonts(text: str) -> str:
     while found := _FONT.search(text, at):
         end = in_braces(text, found.end())
         inside = text[found.end() + 1 : end - 1]
-        if end < 0 or (re.fullmatch(r"[A-Za-z ,.'-]{2,}|\(?[A-H]\)?", inside) and found[0].startswith(r"\text")):
+        if end < 0 or (re.fullmatch(r"[A-Za-z ,.:'-]{2,}|\(?[A-H]\)?", inside) and found[0].startswith(r"\text")):
             at = found.end()
             continue
         if re.fullmatch(r"[-\d\s.,]+", inside):  # bold digits, one by one: \mathbf{1 4 4 0 0}

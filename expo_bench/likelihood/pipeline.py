@@ -16,6 +16,7 @@ from expo_bench.evaluation.planning import (
     finish,
     open_planned,
     resume_candidates_config,
+    warnings,
 )
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
@@ -46,9 +47,8 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
     """
     config, run = _candidates_config(planned), planned.run
     with run.lock(), Judge() as judge:
-        for one in planned.loaded:
-            for warning in one.warnings:
-                progress.note(f"{one.provenance['name']}: {warning}")
+        for warning in warnings(planned):
+            progress.note(warning)
         manifest = _draw(planned, config, progress)
         if config.draws_own:
             total = len(planned.problems) * config.n

@@ -16,6 +16,7 @@ from expo_bench.problems.reading.paths import Place
 from expo_bench.problems.reading.presets import choose
 from expo_bench.problems.reading.refusals import advice
 
+_CHOICES = ("choices", "options")
 SKIP = "--skip-bad-rows"
 _SAYS_NOTHING = re.compile(
     r"(?:(?:output|outputs|results|completions|predictions|generations|train|training|test|testing|dev|val|valid|validation|eval|data|dataset|main|default|problems|samples)"
@@ -80,6 +81,12 @@ def parse(rows: Rows, origin: object, reading: Reading, joined: Callable[[str], 
         raise UserError(f"{place}: {reason}; {advice('problems', first, mapping)}")
     left_out = refuse_bad(bad, len(entries) + len(bad), reading.skip_bad_rows, SKIP)
     warnings = [f"{len(left_out)} rows are left out, the first: {left_out[0]}"] if left_out else []
+    is_declared = mapping.paths.get("question") != DEFAULT.paths["question"]
+    if not is_declared and (hidden := next((name for name in _CHOICES if first.get(name)), None)):
+        warnings.append(
+            f"the rows have {hidden!r}, which the questions do not show: write them into the question, or declare it, "
+            f"--map question='{{question}} {{{hidden}[0]}} ...'"
+        )
     if reading.merge_repeats:
         entries, merged = _merged(entries)
         warnings += merged

@@ -50,7 +50,8 @@ def test_a_run_stops_at_its_limit_and_goes_on(tmp_path: Path) -> None:
     words = ["eval", "-m", "micro", "-b", "micro", "--limit", "4", "-n", "2", "--max-tokens", "32"]
     words += ["--price-out", "1000000", "-o", str(tmp_path / "run")]
     planned = CliRunner().invoke(app, [*words, "--dry-run"])
-    assert "cost: at most 256; about" in planned.stderr  # 4 * 2 * 32 tokens at a unit each
+    assert "cost: at most 256" in planned.stderr  # 4 * 2 * 32 tokens at a unit each
+    assert "tokens of prompts, by the model's tokenizer" in planned.stderr
     stopped = CliRunner().invoke(app, [*words, "--max-cost", "20"])
     assert isinstance(stopped.exception, UserError) and "max_cost is 20" in str(stopped.exception)
     kept = list(RunFolder(tmp_path / "run").samples())

@@ -12,7 +12,8 @@ SAME = [
     (r"\frac34", r"\,\frac{3}{4}\,"), ("42", r"\boldsymbol{42}"), ("42", r"\color{red} 42"),
     ("7", r"\text{Answer: }7"),
     ("7", "**7**"), ("7", r"\begin{aligned} 7 \end{aligned}"), ("7", r"\bigl[7\bigr]"), ("7", r"\mathbf{7}\\"),
-    ("7", r"\text{The sum is } 7"), ("120", r"\mathbf{1 2 0}"),
+    ("7", r"\text{The sum is } 7"), ("7", r"\textbf{Answer: } 7"), ("7", "7 ✓"), ("166cm^2", r"166 \text{ cm}^2"),
+    ("166cm^2", "166 cm"), ("120", r"\mathbf{1 2 0}"),
     # numbers
     ("58500", "x = 58,500"), ("1234567", r"1\,234\,567"), (r"\frac{12}{5525}", r"\frac{12}{5,\!525}"), ("8", "８"),
     (r"\frac13", r"0.\overline{3}"), ("1.8", r"1\frac45"), ("1.8", "1 4/5"), ("-2.5", r"-2\frac12"), ("6", "3(2)"),
@@ -35,18 +36,31 @@ SAME = [
     (r"(-\infty,1)\cup(6,\infty)", r"x<1 \text{ or } x>6"),
     (r"(-\infty,5)\cup(5,\infty)", r"\mathbb{R} \setminus \{5\}"),
     ("[-3,8]", r"8 \ge x \ge -3"), (r"\emptyset", r"\varnothing"),
+    (r"(-\infty,\infty)", r"\mathbb{R}"), (r"\mathbb{R}", r"\text{All real numbers}"),
+    ("[2,5)", r"\{x \in \mathbb{R} : 2 \le x < 5\}"), ("[2,5)", r"\{x \mid 2 \leq x < 5\}"),
+    (r"\begin{pmatrix} 1 & 2 \\ 3 & 4 \end{pmatrix}", "[[1,2],[3,4]]"),
+    ("a=3, b=4", "b=4, a=3"), ("x_1=1, x_2=2", "x_1=2, x_2=1"), (r"(3,\frac{\pi}{2})", r"r=3, \theta=\frac{\pi}{2}"),
+    (r"\frac12", r"\frac12 \text{ or } 0.5"),
     # named results
     ("84", r"\operatorname{lcm}(12,7)=84"), ("5", r"|v|=5"), ("204", "m+n = 187+17 = 204"),
     ("9", r"x=9 \text{ (since } x>0)"),
     ("12", r"\text{Area of } ABC = 12"), ("f(x) = 1/x", "f(t) = 1/t"), ("x+y=5", "2x+2y-10=0"), ("2x+3", "y = 2x+3"),
     # words
     (r"\text{ellipse}", r"\text{an ellipse}"), (r"\text{Yes}", "yes, it converges"),
-    (r"\text{Tuesday}", r"\text{on Tuesday}"),
+    (r"\text{Tuesday}", r"\text{on Tuesday}"), ("4:30\\text{ p.m.}", "4:30 pm"),
+    (r"\text{No solution}", "no solutions"),
     # functions
-    ("|x|", r"\sqrt{x^2}"), (r"\tan^2 y+1", r"\sec^2 y"), (r"\lceil n/2 \rceil", r"\lfloor (n+1)/2 \rfloor"),
+    (r"\lfloor n/2 \rfloor", "floor(n/2)"), (r"\ln 2", r"\log_e 2"), ("|x|", r"\sqrt{x^2}"),
+    (r"\tan^2 y+1", r"\sec^2 y"), (r"\lceil n/2 \rceil", r"\lfloor (n+1)/2 \rfloor"),
 ]  # fmt: skip
 
 DIFFERENT = [
+    # infinities, powers of units, names
+    ("0", r"\infty"), (r"\infty", "0"), (r"(-\infty,0]", r"(+\infty,0]"), (r"\infty", r"-\infty"),
+    ("166cm^2", r"166\text{ cm}^3"), (r"864 \mbox{ inches}^2", r"864 \mbox{ inches}^1"),
+    ("a=3, b=4", "a=4, b=3"), ("a=3, b=4", "4, 3"), (r"\angle A_1=90, \angle B=90", r"\angle A_{11}=90, \angle B=90"),
+    (r"\text{No}", r"\text{No solution}"), ("[[1,2],[3,4]]", r"\begin{pmatrix} 1 & 3 \\ 2 & 4 \end{pmatrix}"),
+    (r"\mathbb{R}", r"\text{all real numbers except } 5"), ("7", r"7 \text{ or } 8"),
     ("x+y+z=0", "x-y+z=0"), ("AB=12", "BC=12"), ("5", r"5 \text{ tenths}"), ("5", "5'"),
     # tiny differences
     (r"\frac{1}{2^{2012}}", "2^{-2011}"), (".0000672", ".0000671"), (r"1-\left(\frac12\right)^{2016}", "1"),
@@ -98,6 +112,11 @@ def test_different(gold: str, answer: str) -> None:
         ("The answer is 18</s></s>", "18"),
         ("◁think▷\\boxed{5}◁/think▷ \\boxed{4}", "4"),
         ("<thinking>\\boxed{4}", None),
+        ("<answer>18", "18"),
+        ("Q: 9 and 9?\nA: 18", "18"),
+        ("A: 12\nB: 13", None),
+        ("**Ans:** $18$", "18"),
+        ("Final Answer\n======\n18", "18"),
         ("### Final Answer\n$4$", "4"),
         ("## Answer\n\n**18**", "18"),
         ("The answer is 7.\n#### 18", "18"),

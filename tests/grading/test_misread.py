@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from expo_bench.grading.judge import GRADER, Judge
-from expo_bench.grading.misread import holds_gold, misread
+from expo_bench.grading.misread import holds_gold, misread, unread_golds
 from expo_bench.grading.stage import grade
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
@@ -51,3 +51,9 @@ def test_gold_answers_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_nothing_is_said_of_a_run_that_is_understood(tmp_path: Path) -> None:
     assert misread(graded(tmp_path, [r"\boxed{1}", r"\boxed{5}"], ["1", "2"]), GRADER) is None
+
+
+def test_gold_answers_that_cannot_be_read_are_told_before_sampling() -> None:
+    line = unread_golds(["1", "", r"\frac{1}{", "the (number of", "x", "B"])
+    assert line is not None and line.startswith("1 of 5 gold answers cannot be read") and "frac" in line
+    assert unread_golds(["1", "C"]) is None

@@ -294,3 +294,28 @@ def test_presets_are_read_and_none_is_taken_for_another() -> None:
     for preset in presets().values():
         assert preset.about and preset.kinds
         assert "question" in preset.fields.paths, preset.name
+
+
+def test_another_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("problem,answer\n1+1?,2\n", encoding="utf-16")
+    with pytest.raises(UserError, match="write it in UTF-8: iconv -f UTF-16"):
+        load(str(path))
+
+
+def test_a_conversation_is_no_list_of_rows(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines([{"messages": [{"role": "user", "content": "1+1?"}]}]))
+    with pytest.raises(UserError, match="'messages' is a conversation, of which --map question=messages") as refused:
+        load(str(path))
+    assert "rows=" not in str(refused.value)
+
+
+def test_choices_that_the_question_lacks_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(lines([{"question": "1+1?", "choices": ["2", "3"], "answer": "A"}]))
+    assert "'choices', which the questions do not show" in load(str(path)).warnings[0]
+    declared = load(
+        str(path), reading=Reading(map={"question": "{question} {choices[0]} {choices[1]}", "answer": "answer"})
+    )
+    assert declared.problems[0].question == "1+1? 2 3" and not declared.warnings

@@ -185,7 +185,10 @@ def _table(file: IO[bytes], name: str) -> Rows:
         for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), start=1):
             yield f"{name}, row {number}", {key: value for key, value in row.items() if key is not None}
     except UnicodeDecodeError as error:
-        raise UserError(f"{name} is neither JSON, Parquet, Arrow nor a table in UTF-8 ({error})") from error
+        raise UserError(
+            f"{name} is neither JSON, Parquet, Arrow nor a table in UTF-8; if it is text, write it in UTF-8: "
+            f"iconv -f UTF-16 -t UTF-8 {name} (or -f LATIN1, as it was written; {error})"
+        ) from error
     except csv.Error as error:
         raise UserError(f"{name} cannot be read as a table with commas between: {error}") from error
     finally:

@@ -29,7 +29,7 @@ def question_text(value: Any, name: str) -> str | None:
 
 def completion_texts(value: Any) -> list[str | None]:
     """Return the completions of a text, a conversation, or a list of either; None for one that the row lacks."""
-    values = value if isinstance(value, list) and not _is_conversation(value) and not _is_parts(value) else [value]
+    values = value if isinstance(value, list) and not is_conversation(value) and not _is_parts(value) else [value]
     return [_completion(one) for one in values]
 
 
@@ -103,7 +103,7 @@ def _completion(value: Any) -> str | None:
 
 
 def _text(value: Any, name: str, wanted: set[str], never: set[str]) -> str | None:
-    if _is_conversation(value):
+    if is_conversation(value):
         said = [one for one in value if _role(one) in wanted] or [one for one in value if _role(one) not in never]
         value = _content(said[-1]) if said else None
     if _is_parts(value):
@@ -113,7 +113,8 @@ def _text(value: Any, name: str, wanted: set[str], never: set[str]) -> str | Non
     return fields.optional({name: value}, name)
 
 
-def _is_conversation(value: Any) -> bool:
+def is_conversation(value: Any) -> bool:
+    """Return whether a value is a list of messages with roles."""
     return _objects(value) and all("role" in one or "from" in one for one in value)
 
 
