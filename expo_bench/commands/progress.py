@@ -16,7 +16,6 @@ from rich.progress import (
     Task,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.text import Text
 
@@ -49,11 +48,21 @@ class Stage:
         parts = [f"{tokens / seconds:,.0f} tokens/s"] if tokens else []
         return ", ".join(parts + [f"{running} running"] * bool(running))
 
+    def left(self) -> str:
+        """Return the time that is left; empty until as many units are finished as run at the same time.
+
+        The first to finish are the short ones, and all that run with them are half done: a rate taken from them alone
+        foretells many times too much.
+        """
+        finished = self.done - self._before
+        if not finished or finished < (self._gauge.running if self._gauge else 0):
+            return ""
+        seconds = (time.monotonic() - self._begun) / finished * (self.total - self.done)
+        return f"{seconds:.0f} s left"
+
     def line(self) -> str:
         """Return the stage as a line of a log."""
-        finished = self.done - self._before
-        left = (time.monotonic() - self._begun) / finished * (self.total - self.done) if finished else None
-        return f"{self.name} {self.done}/{self.total}  {self.rate()}" + ("" if left is None else f"  {left:.0f} s left")
+        return "  ".join(part for part in (f"{self.name} {self.done}/{self.total}", self.rate(), self.left()) if part)
 
 
 class _Rate(ProgressColumn):
@@ -62,6 +71,14 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate of the task's stage."""
         return Text(task.fields["stage"].rate())
+
+
+class _Left(ProgressColumn):
+    """The time that is left of the task's stage."""
+
+    def render(self, task: Task) -> Text:
+        """Return it; empty where it is not known yet."""
+        return Text(task.fields["stage"].left())
 
 
 class TerminalProgress:
@@ -75,7 +92,7 @@ class TerminalProgress:
             MofNCompleteColumn(),
             _Rate(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            _Left(),
             console=self._console,
             disable=not sys.stderr.isatty(),
         )
