@@ -1,12 +1,14 @@
 """Intervals against closed forms, scipy and simulation; `python -m analysis.coverage` prints the whole tables."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats
 
 from expo_bench import intervals, stats
+from expo_bench.errors import span
 
 
 def rate(values: np.ndarray, draws: int = 20_000) -> tuple[float, float]:
@@ -157,3 +159,27 @@ class TestTheseProblems:
         assert between == pytest.approx(p.var(), abs=0.002)
         assert reliability == pytest.approx(p.var() / (p.var() + (p * (1 - p)).mean() / 4), abs=0.005)
         assert np.isnan(intervals.variance_split(np.ones(3, int), np.ones(3, int))).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "written", "told"),
+    [
+        # outwards, by hand: 12.34% goes down, 56.71% goes up
+        (0.1234, 0.5671, {}, "12.3–56.8"),
+        # whole steps stay: 0.07 * 100 is 7.000000000000001 to a computer
+        (0.07, 0.7, {}, "7.0–70.0"),
+        (0.0, 1.0, {}, "0.0–100.0"),
+        (0.00001, 0.99999, {}, "0.0–100.0"),
+        (0.1234, 0.5611, {"decimals": 0}, "12–57"),
+        (-0.01234, 0.00001, {}, "-1.3 to 0.1"),
+        (-0.01234, 0.0346, {"sign": "+"}, "-1.3 to +3.5"),
+        (0.01234, 0.0346, {"sign": "+"}, "+1.2 to +3.5"),
+        # three digits of anything else
+        (1234.2, 1240.1, {"decimals": None, "scale": 1}, "1,234–1,241"),
+        (1.2345, 9.871, {"decimals": None, "scale": 1}, "1.23–9.88"),
+        (-0.5, 0.0, {"decimals": None, "scale": 1}, "-0.5 to 0"),
+        (None, 0.5, {}, ""),
+    ],
+)
+def test_printed_intervals_hold_what_was_computed(low: float, high: float, written: dict[str, Any], told: str) -> None:
+    assert span(low, high, **written) == told

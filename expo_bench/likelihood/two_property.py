@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expo_bench import intervals, stats
+from expo_bench.errors import span
 from expo_bench.likelihood.sampled_answers import compared, sampled_rates
 from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Problem, Source
 from expo_bench.stats import Floats
@@ -232,7 +233,7 @@ def table(metrics: Sequence[LikelihoodMetric], policy: str) -> "Table":
 
     shown = Table(
         title=Text(policy, style="bold"),
-        caption="nats; NLL ratio to self-expl.; below, 95% intervals over problems; m: median problem",
+        caption="nats; NLL ratio to self-expl.; below, 95% intervals for problems like these; m: median",
         box=box.SIMPLE_HEAD,
         padding=0,
         title_justify="left",
@@ -274,7 +275,8 @@ def _cell(metric: LikelihoodMetric | None, *, percent: bool, median: LikelihoodM
     text = Text(_number(metric.value, percent))
     if metric.ci_low is None or metric.ci_high is None:
         return text
-    text.append(f"\n{_number(metric.ci_low, percent)}…{_number(metric.ci_high, percent)}", style="dim")
+    ends = [_number(end, percent) for end in (metric.ci_low, metric.ci_high)]
+    text.append(f"\n{span(metric.ci_low, metric.ci_high, 0) if percent else '…'.join(ends)}", style="dim")
     if median is not None and median.value is not None:
         text.append(f"\nm {_number(median.value, percent)}", style="dim")
     return text

@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from expo_bench.errors import span
 from expo_bench.reports.figures.ledger_figures import draw_ledger
 from expo_bench.reports.figures.svg import standalone
 from expo_bench.reports.ledger_views import controls_table, likelihood_table, problem_tables, sentences
 from expo_bench.reports.pages import figure, flatten, render
-from expo_bench.reports.tables import Cell, Row, Table, between
+from expo_bench.reports.tables import TARGETS, Cell, Row, Table
 from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_files import write_atomically
 
@@ -87,8 +88,8 @@ def _table(subsets: Mapping[str, Numbers]) -> Table:
         rows.append(Row(label=f"{name} ({numbers['n_problems']})", depth=depth, cells=shown))
     caption = (
         "Cells count problems solved at least once in n samples. By chance: how many new, and how many lost ones the "
-        "base against itself would show. pass@k in percent, with 95% intervals over problems; k*: from here on the "
-        "base's pass@k is at least the trained model's."
+        f"base against itself would show. pass@k in percent; {TARGETS}. k*: the first k at which the base's pass@k is "
+        "above the trained model's."
     )
     return Table(caption=caption, head=_HEAD, rows=rows)
 
@@ -98,6 +99,5 @@ def _plain(value: object) -> Cell:
 
 
 def _percent(estimate: Numbers, at: int) -> Cell:
-    value, low, high = (estimate[name][at] for name in ("value", "low", "high"))
-    interval = "" if low is None else between(f"{100 * low:.1f}", f"{100 * high:.1f}")
-    return Cell(text=f"{100 * value:.1f}", interval=interval)
+    value, low, high, here, there = (estimate[n][at] for n in ("value", "low", "high", "these_low", "these_high"))
+    return Cell(text=f"{100 * value:.1f}", interval=span(low, high), these=span(here, there))

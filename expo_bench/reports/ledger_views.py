@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from expo_bench.errors import span
 from expo_bench.reports.tables import MISSING, Cell, Row, Table, between
 from expo_bench.reports.text import short
 
@@ -10,8 +11,8 @@ Numbers = Mapping[str, Any]
 
 
 def sentences(section: Numbers, content: Numbers) -> list[str]:
-    """Return what follows the verdict of one comparison: the control of like entropy, and what is not guessable."""
-    found = []
+    """Return what follows the verdict of one comparison: the change, the control of like entropy, what is guessable."""
+    found = [_changes(section["subsets"]["all"]["pass_at_k"])]
     if told := section.get("matched_entropy", {}).get("sentence"):
         found.append(told)
     guessable, rest = content.get("guessable"), section.get("verdict_not_guessable")
@@ -21,6 +22,20 @@ def sentences(section: Numbers, content: Numbers) -> list[str]:
         counted = f"{guessable} of {content['n_problems']} problems that the base solves without a chain of thought"
         found.append(f"Without the {counted}: {rest['sentence']}" if rest else f"There are only the {counted}.")
     return found
+
+
+def _changes(curve: Numbers) -> str:
+    """Return the difference of pass@1, and of pass@n, with the interval of each target."""
+    told = []
+    change = curve["difference"]
+    for at in (0, -1) if len(curve["k"]) > 1 else (0,):
+        here = span(change["these_low"][at], change["these_high"][at], sign="+") or "not told"
+        like = span(change["low"][at], change["high"][at], sign="+") or "not told"
+        told.append(
+            f"pass@{curve['k'][at]} {100 * change['value'][at]:+.1f} points (these problems: {here}; "
+            f"problems like these: {like})"
+        )
+    return f"Change, with 95% intervals: {', '.join(told)}."
 
 
 MOST_PROBLEMS = 200

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, span
 from expo_bench.reports.run_views import RunView, date_text, describe, model_name
 from expo_bench.reports.tables import MISSING, Cell, MetricTable, Row, Subset, Table, between, read_subset
 from expo_bench.reports.text import short
@@ -193,15 +193,15 @@ def property_table(view: ChainsView, policy: str) -> Table:
     """Return the two properties of one policy by level and source, with 95% intervals below."""
     caption = f"Under {policy_label(policy)}"
     if policy == view.main:
-        caption += ": nats, with 95% intervals over problems; NLL ratio and gaps are to the self-explanations of the "
-        caption += "same problems"
+        caption += ": nats, with 95% intervals for problems like these; NLL ratio and gaps are to the "
+        caption += "self-explanations of the same problems"
     return Table(caption=caption, head=["", "n", *_PROPERTIES.values()], rows=_rows(view, policy, tuple(_PROPERTIES)))
 
 
 def filter_table(view: ChainsView) -> Table:
     """Return what the filters say, by level and source."""
     head = ["", "n", *(name.replace("_", " ") for name in _FILTERS)]
-    caption = "Share of candidates, %, with 95% intervals over problems, of those where it can be told"
+    caption = "Share of candidates, %, with 95% intervals for problems like these, of those where it can be told"
     return Table(caption=caption, head=head, rows=_rows(view, view.main, _FILTERS))
 
 
@@ -233,6 +233,8 @@ def _cell(metric: LikelihoodMetric | None) -> Cell:
         return Cell(text=MISSING)
     if metric.ci_low is None or metric.ci_high is None:
         return Cell(text=_value(metric))
+    if metric.name in _FILTERS:
+        return Cell(text=_value(metric), interval=span(metric.ci_low, metric.ci_high, 0))
     low, high = (number(value, metric.name) for value in (metric.ci_low, metric.ci_high))
     return Cell(text=_value(metric), interval=between(low, high))
 

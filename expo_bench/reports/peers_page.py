@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from expo_bench.errors import span
 from expo_bench.reports.pages import render
 from expo_bench.reports.tables import MISSING, Cell, Row, Table
 from expo_bench.storage.row_files import write_atomically
@@ -120,5 +121,4 @@ def _points(change: Numbers, low: str, high: str) -> Cell:
 def _cell(value: float | None, low: float | None, high: float | None, sign: str = "") -> Cell:
     if value is None:
         return Cell(text=MISSING)
-    interval = "" if low is None or high is None else f"{100 * low:.1f}…{100 * high:.1f}"
-    return Cell(text=f"{100 * value:{sign}.1f}", interval=interval)
+    return Cell(text=f"{100 * value:{sign}.1f}", interval=span(low, high, sign=sign))

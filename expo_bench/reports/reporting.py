@@ -33,7 +33,7 @@ from expo_bench.reports.result_tables import (
 )
 from expo_bench.reports.run_views import Note, RunView, date_text, facts, manifest_groups, model_name, notes, read_runs
 from expo_bench.reports.sample_views import problem_views
-from expo_bench.reports.tables import TerminalTable, metric_cell, value_text
+from expo_bench.reports.tables import TARGETS, TerminalTable, metric_cell, value_text
 from expo_bench.rows import Metric
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
@@ -109,6 +109,7 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
         "metrics": [metrics_table(run) for run in runs],
         "problems": problem_views(chosen, runs),
         "drawn": excerpts.describe(chosen),
+        "targets": TARGETS,
         "benchmarks": sorted({read.problem.benchmark for read in chosen}),
         "levels": sorted({read.problem.level for read in chosen if read.problem.level is not None}),
         "manifests": [{"title": run.name, "groups": manifest_groups(run)} for run in runs],
@@ -218,5 +219,7 @@ def tiles(run: RunView) -> list[dict[str, str]]:
     for name, label, what in chosen:
         cell = metric_cell(metrics.get(name))
         shown = "" if name is None or name == "truncated" else f" ({name.partition('|')[0]})"
-        found.append({"label": label + shown, "value": cell.text, "interval": cell.interval, "what": what})
+        found.append(
+            {"label": label + shown, "value": cell.text, "interval": cell.interval, "these": cell.these, "what": what}
+        )
     return found

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from expo_bench.reports.figures.svg import N_SERIES
 from expo_bench.reports.run_views import RunView, facts, samples_per_problem
-from expo_bench.reports.tables import ALL, Cell, Row, Subset, Table, heading, metric_cell, outline, spread_ks
+from expo_bench.reports.tables import ALL, TARGETS, Cell, Row, Subset, Table, heading, metric_cell, outline, spread_ks
 from expo_bench.rows import STATUSES
 
 MOST_SUBSETS = 30
@@ -85,7 +85,7 @@ def _result_row(run: RunView, subset: Subset, runs: Sequence[RunView]) -> Row | 
 def _result_table(label: str, rows: Sequence[Row | None], runs: Sequence[RunView]) -> Table:
     head = ["", "problems", "n", "avg@n", "avg@n, graded only", *(f"pass@{k}" for k in spread_ks(common_ks(runs)))]
     head += ["maj@n", "truncated", "no answer", "tokens"]
-    caption = f"{label}: percent, with 95% intervals over problems; n is the number of samples per problem"
+    caption = f"{label}: percent; n is the number of samples per problem. {TARGETS}"
     return Table(caption=caption, head=head, rows=[row for row in rows if row is not None])
 
 
@@ -97,7 +97,7 @@ def share_table(run: RunView, subsets: Sequence[tuple[Subset, int]]) -> Table:
     ]
     head = ["", *(STATUS_WORDS.get(name, heading(name)) for name in names)]
     head = ["ended at the length limit" if name == "length limit" else name for name in head]
-    caption = "Share of samples without a gradable answer, %, with 95% intervals; tokens are means"
+    caption = f"Share of samples without a gradable answer, %; tokens are means. {TARGETS}"
     return _by_subset(run, subsets, names, caption, head)
 
 
@@ -106,7 +106,7 @@ def thought_table(run: RunView, subsets: Sequence[tuple[Subset, int]]) -> Table 
     names = [name for name in _THOUGHT_WORDS if name in run.metrics.names]
     if not names:
         return None
-    caption = "Thoughts: shares in percent, the others means, with 95% intervals; the solution is what is graded"
+    caption = f"Thoughts: shares in percent, the others means; the solution is what is graded. {TARGETS}"
     return _by_subset(run, subsets, names, caption, ["", *(_THOUGHT_WORDS[name] for name in names)])
 
 

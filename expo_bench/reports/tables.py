@@ -5,8 +5,10 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
+from expo_bench.errors import span
 from expo_bench.reports.text import short, visible
 from expo_bench.rows import Metric
 
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 MISSING = "–"
+TARGETS = (
+    '95% intervals: "these", what other samples of these problems would give; "like", or without a word, for problems '
+    "like these, new ones from the same source"
+)
+"""For whom the two intervals of a table speak."""
 _SUBSET = re.compile(r"(?:benchmark=(.*?)(?:,(?=(?:level|subject|domain)=)|$))?(?:(\w+)=(.*))?", re.DOTALL)
 _SHARE = re.compile(
     r"(avg|pass@|maj@|m?G-Pass@|Cover@)|(graded|no_answer|truncated|timeout|error|bad_gold|copied|length_limit"
@@ -114,10 +121,12 @@ def value_text(metric: Metric | None) -> str:
 
 
 def interval_text(metric: Metric | None) -> str:
-    """Return the 95% interval, or nothing where there is none."""
-    if metric is None or metric.ci_low is None or metric.ci_high is None:
+    """Return the 95% interval for problems like these, or nothing where there is none."""
+    if metric is None:
         return ""
-    return between(_number(metric.ci_low, metric.name), _number(metric.ci_high, metric.name))
+    if _SHARE.match(metric.name):
+        return span(metric.ci_low, metric.ci_high)
+    return span(metric.ci_low, metric.ci_high, None, scale=1)
 
 
 def _number(value: float, name: str) -> str:
@@ -142,10 +151,13 @@ def spread_ks(ks: Sequence[int], most: int = 3) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One cell, with an interval below it where it has one."""
+    """One cell, with intervals below it where it has any."""
 
     text: str
     interval: str = ""
+    """For problems like these, or as the caption says."""
+    these: str = ""
+    """For these problems."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,30 +185,32 @@ class Table:
 
 
 def metric_cell(metric: Metric | None) -> Cell:
-    """Return the value with its interval."""
-    return Cell(text=value_text(metric), interval=interval_text(metric))
+    """Return the value with its intervals."""
+    these = "" if metric is None else span(metric.these_low, metric.these_high)
+    return Cell(text=value_text(metric), interval=interval_text(metric), these=these)
 
 
 def between(low: str, high: str) -> str:
-    """Return an interval as every page writes it: 1.2–3.4, and "to" where a dash would stand beside a minus sign."""
+    """Return two numbers as every page writes a range: 1.2–3.4, and "to" where a dash would stand beside a minus."""
     negative = any(end.startswith(("-", "\N{MINUS SIGN}")) for end in (low, high))
     return f"{low} to {high}" if negative else f"{low}–{high}"
 
 
 def as_csv(table: Table) -> str:
-    """Return a table as CSV, a value and its interval in columns of their own."""
-    spread = [any(at < len(row.cells) and row.cells[at].interval for row in table.rows)
-              for at in range(len(table.head) - 1)]  # fmt: skip
+    """Return a table as CSV, a value and its intervals in columns of their own."""
+    columns = list(zip(*(row.cells for row in table.rows), strict=False))
+    wide = [any(cell.interval for cell in column) for column in columns]
+    twice = [any(cell.these for cell in column) for column in columns]
     out = io.StringIO()
     writer = csv.writer(out)
     head = [table.head[0]]
-    for name, wide in zip(table.head[1:], spread, strict=True):
-        head += [name, f"{name}, 95% interval"] if wide else [name]
+    for name, has, both in zip_longest(table.head[1:], wide, twice, fillvalue=False):
+        head += [name, *[f"{name}, 95% interval"] * bool(has), *[f"{name}, 95% interval, these problems"] * bool(both)]
     writer.writerow(head)
     for row in table.rows:
         cells = [row.label]
-        for cell, wide in zip(row.cells, spread, strict=False):
-            cells += [cell.text, cell.interval] if wide else [cell.text]
+        for cell, has, both in zip(row.cells, wide, twice, strict=False):
+            cells += [cell.text, *[cell.interval] * has, *[cell.these] * both]
         # a spreadsheet takes a text that begins so for a formula
         writer.writerow(
             [f"'{cell}" if cell.startswith(("=", "+", "@", "\t")) else cell for cell in map(visible, cells)]
@@ -233,7 +247,7 @@ class TerminalTable:
         table = self._table
         shown = RichTable(
             title=Text(self._title, style="bold"),
-            caption="percent; below each value its 95% interval over problems",
+            caption="percent, with 95% intervals: these problems, other samples of them; like these, new ones",
             box=box.SIMPLE_HEAD,
             padding=(0, 1 if width >= 100 else 0),
             title_justify="left",
@@ -243,11 +257,13 @@ class TerminalTable:
         for name in [*names, "problems"]:
             shown.add_column(_TERMINAL_HEADS.get(name, name.replace("|", "\n")), justify="right", no_wrap=True)
         for subset, depth in outline([table]):
-            cells = [Text("  " * max(depth - 1, 0) + subset.label, style="" if depth > 1 else "bold")]
+            indent = "  " * max(depth - 1, 0)
+            label = Text(indent + subset.label, style="" if depth > 1 else "bold")
+            cells = [label.append(f"\n{indent} these problems\n{indent} like these", style="dim not bold")]
             for name in names:
                 metric = table.get(name, subset)
                 text = Text(value_text(metric), style="bold" if name == table.average else "")
-                cells.append(text.append(f"\n{_whole_interval(metric)}", style="dim not bold"))
+                cells.append(text.append(_both_intervals(metric), style="dim not bold"))
             counted = next((m.n_problems for name in names if (m := table.get(name, subset))), 0)
             shown.add_row(*cells, f"{counted:,}")
         return shown
@@ -269,7 +285,8 @@ def _worth(name: str) -> tuple[int, str]:
     return (1 if name == "no_answer" else 2 if name == "truncated" else 3 if name.startswith("pass") else 4), name
 
 
-def _whole_interval(metric: Metric | None) -> str:
-    if metric is None or metric.ci_low is None or metric.ci_high is None:
-        return ""
-    return f"{100 * metric.ci_low:.0f}–{100 * metric.ci_high:.0f}"
+def _both_intervals(metric: Metric | None) -> str:
+    if metric is None:
+        return "\n\n"
+    these = span(metric.these_low, metric.these_high)
+    return f"\n{these or MISSING}\n{span(metric.ci_low, metric.ci_high, 0) or MISSING}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from expo_bench.errors import UserError
 from expo_bench.reports.figures.panels import Panel, Series, panel
 from expo_bench.reports.pages import flatten, render, trusted
-from expo_bench.reports.tables import Cell, MetricTable, Row, Table, metric_cell
+from expo_bench.reports.tables import TARGETS, Cell, MetricTable, Row, Table, metric_cell
 from expo_bench.reports.text import short
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.row_index import RowIndex
@@ -148,5 +148,5 @@ def checkpoint_table(evaluated: Sequence[tuple[int, Any]]) -> Table | None:
         rows.append(
             Row(label=f"step {step}" if step else "before training", cells=[metric_cell(metric), counts], depth=1)
         )
-    caption = "Evaluations of the checkpoints: percent of right samples, with 95% intervals over problems"
+    caption = f"Evaluations of the checkpoints: percent of right samples. {TARGETS}"
     return Table(caption=caption, head=["", "avg@n", "problems"], rows=rows) if rows else None

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from expo_bench import intervals
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, span
 from expo_bench.ledger.compare import Ledger, Request, compare
 from expo_bench.studies.learning_curves import right_counts
 from expo_bench.studies.study import Run
@@ -69,7 +69,7 @@ def _method_change(arm: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     change = rates[1::2] - rates[::2]
     low, high = (None if np.isnan(end) else end for end in intervals.crossed(change, -1.0))
     seeds, value = len(runs), float(change.mean())
-    reach = "" if low is None or high is None else f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+    reach = "" if low is None else f" ({span(low, high, sign='+')})"
     target = (
         f"{seeds} seeds, for problems and seeds like these"
         if seeds > 1

@@ -76,7 +76,7 @@ def study_figures(points: Sequence[Point]) -> list[Drawing]:
     first, *rest = arms(points)
     groups = [[first, *rest[: MOST_ARMS - 1]]]
     groups += [[first, *rest[at : at + MOST_ARMS - 1]] for at in range(MOST_ARMS - 1, len(rest), MOST_ARMS - 1)]
-    caption = "Share of held-out problems that are solved, 95% bands over problems and seeds."
+    caption = "Share of held-out problems that are solved, 95% bands for problems and seeds like these."
     if any(len(point.per_seed) > 1 for point in points):
         caption += " Thin lines are the seeds."
     return [

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from expo_bench.reports.tables import MISSING, Cell, Row, Table, between
+from expo_bench.errors import span
+from expo_bench.reports.tables import MISSING, Cell, Row, Table
 from expo_bench.studies.learning_curves import Point
 
 _PAPER = {
@@ -36,8 +37,9 @@ def end_table(points: Sequence[Point]) -> Table:
         tokens = Cell(text=f"{one.generated_tokens:,.0f}")
         rows.append(Row(label=arm, depth=1, cells=[_cell(one), seeds, _cell(ends.get("pass@8")), shares, tokens]))
     caption = (
-        "Percent of held-out problems after the last step, mean of the seeds, with the 95% interval over both. "
-        "All wrong: training groups without a right rollout since the checkpoint before. Tokens: generated in training."
+        "Percent of held-out problems after the last step, mean of the seeds, with the 95% interval for problems and "
+        "seeds like these. All wrong: training groups without a right rollout since the checkpoint before. Tokens: "
+        "generated in training."
     )
     return Table(caption=caption, head=["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"], rows=rows)
 
@@ -86,7 +88,7 @@ def level_tables(points: Sequence[Point]) -> list[Table]:
         for arm in arms(points):
             cells = [_cell(last(points, arm, level).get(metric)) for level in levels]
             rows.append(Row(label=arm, depth=1, cells=cells))
-        caption = f"{metric} by level, percent, with 95% intervals over problems and seeds."
+        caption = f"{metric} by level, percent, with 95% intervals for problems and seeds like these."
         tables.append(Table(caption=caption, head=["Arm", *(f"level {level}" for level in levels)], rows=rows))
     return tables
 
@@ -123,5 +125,4 @@ def ledger_table(content: Mapping[str, Any]) -> Table:
 def _cell(point: Point | None) -> Cell:
     if point is None:
         return Cell(text=MISSING)
-    low, high = 100 * (point.ci_low or 0.0), 100 * (point.ci_high or 0.0)
-    return Cell(text=f"{100 * point.value:.1f}", interval=between(f"{low:.1f}", f"{high:.1f}"))
+    return Cell(text=f"{100 * point.value:.1f}", interval=span(point.ci_low, point.ci_high))

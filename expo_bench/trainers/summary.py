@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from re import fullmatch
 
+from expo_bench.errors import span
 from expo_bench.rows import Metric, Rollout
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens
@@ -73,7 +74,7 @@ def _first_metric(folder: TrainingFolder, step: int) -> Metric | None:
 def _percent(one: Metric) -> str:
     if one.value is None or one.ci_low is None or one.ci_high is None:
         return "unknown"
-    return f"{100 * one.value:.1f}% ({100 * one.ci_low:.1f} to {100 * one.ci_high:.1f})"
+    return f"{100 * one.value:.1f}% ({span(one.ci_low, one.ci_high)} for problems like these)"
 
 
 def _tokens(rollouts: list[Rollout]) -> list[str]:

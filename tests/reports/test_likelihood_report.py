@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, span
 from expo_bench.likelihood.two_property import compute
 from expo_bench.reports.figures.heat import STEPS, decoded, read_heat, step_labels, step_of
 from expo_bench.reports.figures.likelihood_figures import FLOOR, place
@@ -47,8 +47,10 @@ def test_page_holds_the_metrics_of_every_policy_level_and_source(run: RunFolder,
         assert metric.value is not None
         if metric.ci_low is None or metric.ci_high is None:
             continue
-        low, high = number(metric.ci_low, metric.name), number(metric.ci_high, metric.name)
-        assert f"{number(metric.value, metric.name)}{between(low, high)}" in page.text
+        ends = (number(end, metric.name) for end in (metric.ci_low, metric.ci_high))
+        rate = metric.name == "reaches_answer"
+        told = span(metric.ci_low, metric.ci_high, 0) if rate else between(*ends)
+        assert f"{number(metric.value, metric.name)}{told}" in page.text
     for expected in ("Candidates of base on math500", "self-explanation", "20 self-explanation", "Under checkpoint-20"):
         assert expected in page.text
 

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, span
 from expo_bench.reports.excerpts import draw
 from expo_bench.reports.reporting import report, table
-from expo_bench.reports.tables import ALL, MetricTable, Subset, outline, spread_ks
+from expo_bench.reports.tables import ALL, TARGETS, MetricTable, Subset, outline, spread_ks
 from expo_bench.reports.text import excerpt, short, visible
 from expo_bench.rows import Metric
 from expo_bench.storage.run_folder import RunFolder
@@ -87,13 +87,17 @@ def test_page_tells_what_was_run_and_what_came_of_it(run: RunFolder, page: Page)
     for name in ("avg@8", "avg@8|graded", "pass@8", "truncated"):
         found = metric(run, name)
         assert f"{percent(found.value)}%" in page.text
-        assert f"95% interval {percent(found.ci_low)}–{percent(found.ci_high)}" in page.text
+        assert f"problems like these {span(found.ci_low, found.ci_high)}" in page.text
+    average = metric(run, "avg@8")
+    assert f"95%: these problems {span(average.these_low, average.these_high)}; problems like these" in page.text
 
 
 def test_page_shows_every_metric_by_level(run: RunFolder, page: Page) -> None:
     for found in run.metrics():
         if found.ci_low is not None and found.name not in ("tokens", "logprob_per_token"):
-            assert f"{percent(found.value)}{percent(found.ci_low)}–{percent(found.ci_high)}" in page.text
+            here, like = span(found.these_low, found.these_high), span(found.ci_low, found.ci_high)
+            told = f"these {here}like {like}" if here else like
+            assert f"{percent(found.value)}{told}" in page.text
 
 
 def test_page_needs_nothing_from_outside(page: Page) -> None:
@@ -208,7 +212,8 @@ def test_runs_on_different_problems_are_told_apart(tmp_path: Path) -> None:
     ]
     page = Page(report(runs, tmp_path / "report.html", grader=GRADER))
     assert "do not cover the same problems" in page.text
-    assert "math500: percent, with 95% intervals" in page.text
+    assert "math500: percent; n is the number" in page.text
+    assert TARGETS in page.text
 
 
 @pytest.mark.parametrize("n", [1, 3])

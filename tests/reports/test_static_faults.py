@@ -43,12 +43,15 @@ def test_one_notation_for_intervals() -> None:
 
 def test_a_table_as_csv_says_the_same() -> None:
     rows = [
-        Row(label='=HYPERLINK("x")', cells=[Cell(text="12.5", interval="10.0–15.0"), Cell(text="1,000")]),
+        Row(
+            label='=HYPERLINK("x")',
+            cells=[Cell(text="12.5", interval="10.0–15.0", these="12.0–13.0"), Cell(text="1,000")],
+        ),
         Row(label='a "quoted", name', cells=[Cell(text="–"), Cell(text="2")]),
     ]
     table = Table(caption="", head=["Run", "avg@n", "problems"], rows=rows)
     assert list(csv.reader(io.StringIO(as_csv(table)))) == [
-        ["Run", "avg@n", "avg@n, 95% interval", "problems"],
-        ['\'=HYPERLINK("x")', "12.5", "10.0–15.0", "1,000"],
-        ['a "quoted", name', "–", "", "2"],
+        ["Run", "avg@n", "avg@n, 95% interval", "avg@n, 95% interval, these problems", "problems"],
+        ['\'=HYPERLINK("x")', "12.5", "10.0–15.0", "12.0–13.0", "1,000"],
+        ['a "quoted", name', "–", "", "", "2"],
     ]

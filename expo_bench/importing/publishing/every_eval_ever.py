@@ -113,7 +113,11 @@ def _uncertainty(metric: Metric) -> dict[str, Any]:
         found["standard_error"] = {"value": metric.stderr, "method": "clustered by problem"}
     if metric.ci_low is not None and metric.ci_high is not None:
         bounds = {"lower": metric.ci_low, "upper": metric.ci_high}
-        found["confidence_interval"] = {**bounds, "confidence_level": 0.95, "method": "bootstrap over problems"}
+        found["confidence_interval"] = {
+            **bounds,
+            "confidence_level": 0.95,
+            "method": "bootstrap over problems, for problems like these",
+        }
     return found
 
 

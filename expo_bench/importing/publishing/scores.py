@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, span
 from expo_bench.problems import published
 from expo_bench.problems.base import HubDataset
 from expo_bench.rows import Manifest, Metric
@@ -100,24 +100,22 @@ def card_section(told: Sequence[Scores], manifest: Manifest, version: str) -> st
         BEGIN,
         "## Evaluation",
         "",
-        "| benchmark | metric | percent | 95% interval | problems |",
-        "|---|---|---|---|---|",
+        "| benchmark | metric | percent | 95%, these problems | 95%, problems like these | problems |",
+        "|---|---|---|---|---|---|",
     ]
     for one in told:
         for metric in one.metrics:
             if metric.value is not None:
-                interval = (
-                    "" if metric.ci_low is None else f"{100 * metric.ci_low:.1f} to {100 * (metric.ci_high or 0):.1f}"
-                )
-                lines.append(
-                    f"| {one.benchmark} | {metric.name} | {100 * metric.value:.1f} | {interval} | {metric.n_problems} |"
-                )
+                ends = [span(metric.these_low, metric.these_high), span(metric.ci_low, metric.ci_high)]
+                cells = [one.benchmark, metric.name, f"{100 * metric.value:.1f}", *ends, str(metric.n_problems)]
+                lines.append(f"| {' | '.join(cells)} |")
     digests = "; ".join(
         f"{one.benchmark} {str(one.about.get('digest'))[:12]} ({one.about.get('digest_status')})" for one in told
     )
     lines += [
         "",
-        f"Made by expo-bench {version}: {settings(manifest)}. Intervals are bootstrapped over problems. "
+        f"Made by expo-bench {version}: {settings(manifest)}. 95% intervals: these problems, what other samples of "
+        "them would give; problems like these, new ones from the same source. "
         f"Protocol {manifest.protocol_hash}; digests of questions and answers: {digests}.",
         END,
     ]

@@ -24,7 +24,7 @@ def _pass_at_k(runs: Sequence[RunView]) -> Drawing | None:
     # levels of one benchmark, or else benchmarks
     panels = [_panel(runs, subset) for subset, depth in shown_subsets(runs) if depth == 1]
     small = [panel for panel in panels if panel.lines]
-    caption = "Chance that at least one of k samples is correct, with 95% bands over problems."
+    caption = "Chance that at least one of k samples is correct, with 95% bands for problems like these."
     if small:
         caption += " The small panels share one scale."
     return figures.pass_at_k(main, small, caption)
@@ -38,7 +38,7 @@ def _levels(runs: Sequence[RunView]) -> Drawing | None:
     rows = [BarRow(label=s.label, depth=d, bars=tuple(_bar(run, s, best) for run in runs)) for s, d in subsets]
     caption = "Bars: mean share of correct samples (avg@n)" + (f"; diamonds: pass@{best}." if best else ".")
     names = ["avg@n", f"pass@{best}"] if best else ["avg@n"]
-    caption += " Lines are 95% intervals over problems."
+    caption += " Lines are 95% intervals for problems like these."
     return figures.levels(rows, [run.name for run in runs], [run.letter for run in runs], names, caption)
 
 

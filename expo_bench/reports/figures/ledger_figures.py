@@ -43,8 +43,8 @@ def draw_ledger(section: Numbers, prefix: str) -> list[Drawing]:
         draw_twice(
             f"{prefix}_curves",
             "pass@k and its difference",
-            "pass@k of both models, and trained minus base, from the same problems in each draw. 95% bands over "
-            "problems; where the difference is below 0 the base has the wider reach.",
+            "pass@k of both models, and trained minus base, from the same problems in each draw. 95% bands for "
+            "problems like these; where the difference is below 0 the base has the wider reach.",
             partial(_curves, over_all["pass_at_k"], names),
         ),
         draw_twice(

@@ -173,7 +173,7 @@ def _plane(view: ChainsView) -> Drawing:
     caption = (
         f"Each point is a candidate under {policy_label(view.main)}. To the right, on a logarithmic axis: likelier; "
         "up: it makes the gold answer likelier; training wants the upper right. Large marks: the means of "
-        f"the sources, with 95% intervals over problems.{thinned}"
+        f"the sources, with 95% intervals for problems like these.{thinned}"
     )
     name = f"{view.prefix}two_properties"
     return draw_twice(name, "the two properties", caption, lambda width: _points(view, shown, width))
@@ -231,8 +231,8 @@ def _drift(view: ChainsView) -> Drawing:
     names = [f"{at + 1} {policy_label(policy)}" for at, policy in enumerate(view.policies)]
     across = "Across: the checkpoints' steps" if view.steps else f"Across, the policies: {'; '.join(names)}"
     caption = (
-        f"{across}. Means in nats with 95% bands over problems, log-probabilities per token on a logarithmic axis. The "
-        "candidates stay the same; panels of a kind share their scale."
+        f"{across}. Means in nats with 95% bands for problems like these, log-probabilities per token on a logarithmic "
+        "axis. The candidates stay the same; panels of a kind share their scale."
     )
     name = f"{view.prefix}drift"
     return draw_twice(name, "drift over policies", caption, lambda width: _drift_panels(view, width))

@@ -99,7 +99,9 @@ def _solved(entry: Entry) -> Cell | None:
     if entry.solved is None:
         return None
     cell = metric_cell(entry.solved)
-    return Cell(text=f"{cell.text} @{entry.solved.name.removeprefix('pass@')}", interval=cell.interval)
+    return Cell(
+        text=f"{cell.text} @{entry.solved.name.removeprefix('pass@')}", interval=cell.interval, these=cell.these
+    )
 
 
 def group_key(entry: Entry) -> tuple[str, str] | None:

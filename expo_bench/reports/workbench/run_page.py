@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, span
 from expo_bench.reports.figures import drawings
 from expo_bench.reports.pages import figure
 from expo_bench.reports.reporting import tiles
@@ -103,7 +103,7 @@ class RunPages:
             value, low, high = self._shelf.estimate(n[some], c[some])
             tile["value"], tile["unit"] = f"{100 * value:.1f}", "%"
             problems = f"{int(some.sum()):,} problems, {int(n.sum()):,} samples"
-            tile["what"] = f"95% interval {_interval(low, high)}; {problems}, {told}."
+            tile["what"] = f"95% interval for problems like these {_interval(low, high)}; {problems}, {told}."
         return tile
 
     def _by_level(self, index: SampleIndex, n: Ints, c: Ints) -> Table | None:
@@ -120,7 +120,9 @@ class RunPages:
                 rows.append(Row(label=f"Level {level}", cells=cells, depth=1))
         head = ["", "problems", "samples", "correct so far, %"]
         return (
-            Table(caption="So far, by level, with 95% intervals over problems", head=head, rows=rows) if rows else None
+            Table(caption="So far, by level, with 95% intervals for problems like these", head=head, rows=rows)
+            if rows
+            else None
         )
 
 
@@ -192,4 +194,4 @@ def _since(entry: Entry) -> str:
 
 
 def _interval(low: float, high: float) -> str:
-    return "not known with one problem" if np.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}"
+    return "not known with one problem" if np.isnan(low) else span(low, high)
