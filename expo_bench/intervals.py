@@ -156,9 +156,12 @@ def _studentised(values: Floats, weights: Floats, counts: NDArray[np.uint8]) -> 
 def differences(values: Floats) -> tuple[Floats, Floats]:
     """Return intervals of mean paired differences over problems like these: Student's t with half a pseudo-problem.
 
-    Half a problem at each of +-max |d| is added: with N = P + 1, m = sum d / N, s^2 = (sum d^2 + max |d|^2) / N - m^2
-    the interval is m +- t(0.975, P - 1) s / sqrt(N). Where all differences are one value v it is v q +- (1 - q) with
-    q = 0.025^(1/P): at least a share q of all problems has that difference, and the others one between -1 and 1.
+    Half a problem at each of +-u is added: with N = P + 1, m = sum d / N, s^2 = (sum d^2 + u^2) / N - m^2 the interval
+    is m +- t(0.975, P - 1) s / sqrt(N). u^2 = max(max d^2, 1 / (2 (1 + e))), e = (sum d^2)^2 / sum d^4 the number of
+    problems that carry the spread: where few do, others that were not drawn may differ more than any that were.
+
+    Where all differences are one value v it is v q +- (1 - q) with q = 0.025^(1/P): at least a share q of all problems
+    has that difference, and the others one between -1 and 1.
 
     Args:
         values: differences of rates, between -1 and 1, shape (P, M).
@@ -170,9 +173,11 @@ def differences(values: Floats) -> tuple[Floats, Floats]:
     if problems < 2:
         return np.full(columns, np.nan), np.full(columns, np.nan)
     mean = values.mean(axis=0)
-    most = np.abs(values).max(axis=0)
+    square, fourth = (values**2).sum(axis=0), (values**4).sum(axis=0)
+    carrying = np.divide(square**2, fourth, out=np.ones(columns), where=fourth > 0)
+    unseen = np.maximum((values**2).max(axis=0), 0.5 / (1 + carrying))
     centre = values.sum(axis=0) / (problems + 1)
-    variance = ((values**2).sum(axis=0) + most**2) / (problems + 1) - centre**2
+    variance = (square + unseen) / (problems + 1) - centre**2
     reach = stdtrit(problems - 1, 1 - TAIL) * np.sqrt(np.maximum(variance, 0) / (problems + 1))
     alike = np.ptp(values, axis=0) <= 1e-12
     same = TAIL ** (1 / problems)

@@ -73,9 +73,27 @@ class TestMeans:
 class TestDifferences:
     def test_by_hand(self) -> None:
         # N = 4, m = 0.6 / 4, s^2 = (0.01 + 0.04 + 0.09 + 0.09) / 4 - m^2, two degrees of freedom
+        low, high = intervals.differences(np.array([[0.9], [-0.1], [0.5]]))
+        reach = 4.302653 * math.sqrt((1.07 + 0.81) / 4 - 0.325**2) / 2
+        assert (low[0], high[0]) == pytest.approx((max(-1, 0.325 - reach), min(1, 0.325 + reach)), abs=1e-6)
+        # two problems' worth carry the spread, 0.14^2 / 0.0098: an unseen one may differ by 1 / sqrt(2 (1 + 2))
         low, high = intervals.differences(np.array([[0.1], [0.2], [0.3]]))
-        reach = 4.302653 * math.sqrt((0.23 / 4 - 0.15**2) / 4)
+        reach = 4.302653 * math.sqrt(((0.14 + 1 / 6) / 4 - 0.15**2) / 4)
         assert (low[0], high[0]) == pytest.approx((0.15 - reach, 0.15 + reach), abs=1e-6)
+
+    def test_rare_large_differences_are_reckoned_with(self) -> None:
+        """Four in ten problems are never solved, three always; of the rest only the hardest change much at k = 32."""
+        rng, n, k = np.random.default_rng(0), 64, 32
+        where, rest = rng.random((2, 30, 1000))
+        p = np.where(where < 0.4, 0.0, np.where(where < 0.7, 1.0, rest))
+        table = stats.pass_at_k(np.full(n + 1, n), np.arange(n + 1), k)
+        found = table[rng.binomial(n, p)] - table[rng.binomial(n, (p + p**2) / 2)]
+        # 0.3 times the mean over u of (1 - (u + u^2) / 2)^32 - (1 - u)^32
+        u = (np.arange(100_000) + 0.5) / 100_000
+        truth = 0.3 * float(((1 - (u + u**2) / 2) ** k - (1 - u) ** k).mean())
+        low, high = intervals.differences(found)
+        # 0.6 without the difference that unseen problems may have
+        assert np.mean((low <= truth) & (truth <= high)) > 0.92
 
     def test_equal_differences_have_an_interval(self) -> None:
         low, high = intervals.differences(np.zeros((30, 1)))
