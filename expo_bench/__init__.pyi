@@ -29,7 +29,9 @@ from .grading.judge import Verdict as Verdict
 from .grading.judge import extract as extract
 from .grading.judge import judge_many as judge_many
 from .ledger import compare as compare
+from .ledger import confirmation as confirmation
 from .ledger import exchange as exchange
+from .ledger import sequential as sequential
 from .ledger.beyond import beyond as beyond
 from .likelihood import two_property as two_property
 from .likelihood.chains import before_answer as before_answer

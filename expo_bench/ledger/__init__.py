@@ -5,4 +5,6 @@ It never samples and never draws a page.
 
 import lazy_loader as lazy
 
-__getattr__, __dir__, __all__ = lazy.attach(__name__, submodules={"compare", "exchange"})  # public names
+__getattr__, __dir__, __all__ = lazy.attach(
+    __name__, submodules={"compare", "confirmation", "exchange", "sequential"}
+)  # public names

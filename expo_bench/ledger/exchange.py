@@ -7,8 +7,8 @@ from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 import numpy as np
-from scipy.special import gammaln, ndtr
-from scipy.stats import binom, binomtest
+from scipy.special import gammaln, ndtr, xlog1py, xlogy
+from scipy.stats import binomtest
 
 from expo_bench.stats import Floats, Ints
 
@@ -16,6 +16,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 # chances below it add less than 1e-8 to a count over ten thousand problems
 _NEGLIGIBLE = 1e-12
+_NOTHING = 1e-30
 # sums that differ by less are the same
 _TIE = 1e-6
 _FLIPS_AT_ONCE = 2**22
@@ -58,8 +59,12 @@ def chance_of_at_least(least: int, chances: Floats, jumps: Ints | None = None) -
     distribution: Floats = np.ones(1)
     for (chance, jump), size in zip(kinds, sizes, strict=True):
         count = np.arange(size + 1)
-        several: Floats = np.zeros(size * int(jump) + 1)
-        several[count * int(jump)] = binom.pmf(count, size, chance)
+        pmf = np.exp(gammaln(size + 1) - gammaln(count + 1) - gammaln(size - count + 1)
+                     + xlogy(count, chance) + xlog1py(size - count, -chance))  # fmt: skip
+        # counts beyond add nothing, and make the convolution long
+        count = count[: np.flatnonzero(pmf > _NOTHING)[-1] + 1]
+        several: Floats = np.zeros(count[-1] * int(jump) + 1)
+        several[count * int(jump)] = pmf[count]
         distribution = np.asarray(np.convolve(distribution, several), dtype=np.float64)
     return float(min(1.0, distribution[max(0, least) :].sum()))
 

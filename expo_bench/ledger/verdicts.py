@@ -1,6 +1,6 @@
 """The sentence that a ledger's numbers carry."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from expo_bench.ledger.contents import ZERO_SET_SAMPLES
@@ -48,26 +48,55 @@ def verdict(numbers: dict[str, Any], *, base: str, trained: str) -> dict[str, An
     """
     if numbers["budget"]["smallest"] < 2:
         return _nothing(numbers, base, trained)
-    ps, tests = numbers["holm"], numbers["tests"]
-    new, lost = ps["new"] <= LEVEL, ps["lost"] <= LEVEL
-    sharper = any(ps[name] <= LEVEL and tests[name]["difference"] > 0 for name in ("pass_1", "agreement"))
-    if new:
-        kind = "new problems, others lost" if lost else "new problems"
-    elif _collapsed(numbers, sharper=sharper):
-        kind = "collapse"
-    elif sharper:
-        kind = "sharpening, problems lost" if lost else "sharpening"
-    else:
-        kind = "problems lost" if lost else "no difference shown"
+    kind = _kind(numbers["holm"], [numbers])
     return {"kind": kind, "sentence": _sentence(numbers, kind, base, trained), "caveats": _caveats(numbers)}
 
 
-def _collapsed(numbers: dict[str, Any], *, sharper: bool) -> bool:
-    """Tell whether pass@1 fell, and samples do not even agree more, or hardly anything is left of it."""
-    test, solved = numbers["tests"]["pass_1"], numbers["pass_at_k"]
-    fell = numbers["holm"]["pass_1"] <= LEVEL and test["difference"] < 0
-    left = solved["trained"]["value"][0] / solved["base"]["value"][0] if fell else 1.0
-    return bool(fell and (not sharper or left < _BROKEN))
+def _kind(ps: Mapping[str, float], seen: Sequence[dict[str, Any]]) -> str:
+    """Return the verdict that these p values carry, over the numbers of one comparison or of several that agree."""
+    new, lost = ps["new"] <= LEVEL, ps["lost"] <= LEVEL
+    sharper = any(ps[name] <= LEVEL and _direction(seen, name) > 0 for name in ("pass_1", "agreement"))
+    if new:
+        return "new problems, others lost" if lost else "new problems"
+    if ps["pass_1"] <= LEVEL and _direction(seen, "pass_1") < 0 and (not sharper or _left(seen) < _BROKEN):
+        return "collapse"
+    if sharper:
+        return "sharpening, problems lost" if lost else "sharpening"
+    return "problems lost" if lost else "no difference shown"
+
+
+def _direction(seen: Sequence[dict[str, Any]], test: str) -> int:
+    """Return 1 where the difference is positive in every comparison, -1 where it is negative, 0 where they disagree."""
+    signs = {(one["tests"][test]["difference"] > 0) - (one["tests"][test]["difference"] < 0) for one in seen}
+    return signs.pop() if len(signs) == 1 else 0
+
+
+def _left(seen: Sequence[dict[str, Any]]) -> float:
+    """Return the share of the base's pass@1 that is left, the greatest of the comparisons."""
+    curves = [one["pass_at_k"] for one in seen]
+    return max(float(curve["trained"]["value"][0] / curve["base"]["value"][0]) for curve in curves)
+
+
+def over_seeds(arms: Mapping[str, Sequence[dict[str, Any]]]) -> dict[str, str | None]:
+    """Return what every seed of a method shows, an arm each; None where it has one seed, which says nothing of others.
+
+    That a claim holds in every seed has the greatest of their p values (Berger 1982), 1 where their differences have
+    both signs; these p hold for one family, the claims of all arms of several seeds (Holm).
+
+    Args:
+        arms: the numbers over all problems of each seed's comparison.
+    """
+    several = {arm: seen for arm, seen in arms.items() if len(seen) > 1}
+    told = {arm: seen for arm, seen in several.items() if min(one["budget"]["smallest"] for one in seen) > 1}
+    ps = {
+        (arm, claim): 1.0 if claim in ("pass_1", "agreement") and not _direction(seen, claim)
+        else max(claims(one)[claim] for one in seen)
+        for arm, seen in told.items()
+        for claim in CLAIMS
+    }  # fmt: skip
+    adjusted = holm(ps)
+    kinds = {arm: _kind({claim: adjusted[arm, claim] for claim in CLAIMS}, seen) for arm, seen in told.items()}
+    return {arm: kinds.get(arm, "nothing concluded" if arm in several else None) for arm in arms}
 
 
 def _nothing(numbers: dict[str, Any], base: str, trained: str) -> dict[str, Any]:
@@ -119,25 +148,37 @@ def _caveats(numbers: dict[str, Any]) -> list[str]:
 
 
 def confirmed(verdict: dict[str, Any], found: dict[str, Any], *, base: str) -> dict[str, Any]:
-    """Return the verdict with what fresh samples of the base said of the new problems."""
-    answer, p = found["answer"], found["p"]
+    """Return the verdict with what fresh samples of the base said of the new problems; its kind follows them.
+
+    "new problems" becomes "new", "rare before", or "not decided" with the samples that would. Where the verdict saw no
+    new problems beyond chance it stays: rates below the confirmed one bring some by luck, under one policy too.
+    """
+    answer, p, kind = found["answer"], found["p"], verdict["kind"]
     tried, unsolved, samples = found["problems"], found["unsolved"], found["samples"]
     counted = f"{base} solved {tried - unsolved} of these {tried} problems in {samples} fresh samples each"
     rate = f"1 in {1 / found['rate']:.0f}"
     told = {
-        "new": f"new: {counted}; that it solves each of them at {rate} or more is ruled out ({_p(p)}).",
-        "rare before": f"rare before: {counted}.",
+        "new": f"{counted}; that it solves each of them at {rate} or more is ruled out ({_p(p)}).",
+        "rare before": f"{counted}.",
         "not decided": (
-            f"not decided: {counted} ({_p(p)} for a rate of {rate} or more). {found['more_samples']} more samples "
-            "would decide it if the others stay unsolved."
+            f"{counted} ({_p(p)} for a rate of {rate} or more). {found['more_samples']} more samples of each would "
+            "decide it if the others stay unsolved."
         ),
-        "nothing to confirm": "nothing to confirm: it solved no problem that the base did not.",
+        "nothing to confirm": "it solved no problem that the base did not.",
     }[answer]
+    if kind.startswith("new problems"):
+        words = {"not decided": f"not decided, {found['more_samples']} more samples of each would"}
+        kind = kind.replace("new problems", words.get(answer, answer))
+        told = f"{answer}: {told}"
+    elif answer == "new":
+        told += " But chance alone may have brought as many problems that only the trained model solved."
     caveats = [one for one in verdict["caveats"] if "--confirm" not in one]
+    sentence = verdict["sentence"].replace(f": {verdict['kind']}. ", f": {kind}. ", 1)
     return {
         **verdict,
+        "kind": kind,
         "confirmed": answer,
-        "sentence": f"{verdict['sentence']} Confirmation: {told}",
+        "sentence": f"{sentence} Confirmation: {told}",
         "caveats": caveats,
     }
 

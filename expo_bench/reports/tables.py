@@ -198,7 +198,7 @@ def between(low: str, high: str) -> str:
 
 def as_csv(table: Table) -> str:
     """Return a table as CSV, a value and its intervals in columns of their own."""
-    columns = list(zip(*(row.cells for row in table.rows), strict=False))
+    columns = list(zip_longest(*(row.cells for row in table.rows), fillvalue=Cell(text="")))
     wide = [any(cell.interval for cell in column) for column in columns]
     twice = [any(cell.these for cell in column) for column in columns]
     out = io.StringIO()

@@ -1,6 +1,6 @@
 """Each arm of a study against the base: sharpening, or new problems?"""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,26 +8,30 @@ import numpy as np
 from expo_bench import intervals
 from expo_bench.errors import UserError, span
 from expo_bench.ledger.compare import Ledger, Request, compare
+from expo_bench.ledger.verdicts import over_seeds
 from expo_bench.studies.learning_curves import right_counts
 from expo_bench.studies.study import Run
 
 
 def study_ledger(runs: Sequence[Run]) -> Ledger | None:
-    """Compare the last checkpoint of every arm's first seed with the base; None where nothing could be compared.
+    """Compare the last checkpoint of every run, all seeds of all arms, with the base; None where nothing could be.
 
-    Arms that were evaluated like the first one share its base. An arm with another base, protocol or set of problems is
-    compared with its own evaluation before training. `notes` names these arms, and those that are left out with the
-    reason: by then everything is trained, so no arm may keep the others from their result.
+    A verdict is about one checkpoint; what is said of a method, in `methods`, takes all of its seeds.
+
+    Runs that were evaluated like the first one share its base. Those with another base, protocol or set of problems are
+    compared with their own evaluation before training. `notes` names these, and those that are left out with the
+    reason: by then everything is trained, so no run may keep the others from their result.
     """
     notes: list[str] = []
+    evaluated = _evaluated(runs, notes)
     groups: dict[Any, dict[str, Run]] = {}
-    for arm, run in _firsts(runs, notes).items():
-        groups.setdefault(_kind(run), {})[arm] = run
+    for name, run in evaluated.items():
+        groups.setdefault(_kind(run), {})[name] = run
     ledgers: list[Ledger] = []
-    for arms in groups.values():
-        first = next(iter(arms))
+    for named in groups.values():
+        first = next(iter(named))
         base = f"the base of {first}" if ledgers else "the base"
-        if ledger := _compare(arms, base, notes):
+        if ledger := _compare(named, base, notes):
             if ledgers:
                 listed = ", ".join(section["trained"] for section in ledger.content["comparisons"])
                 notes.append(
@@ -38,29 +42,37 @@ def study_ledger(runs: Sequence[Run]) -> Ledger | None:
     if not ledgers:
         return None
     joined = _joined(ledgers, notes)
-    return Ledger(content={**joined.content, "methods": method_changes(runs)}, rows=joined.rows)
+    for section in joined.content["comparisons"]:
+        section["arm"] = evaluated[section["trained"]].arm
+    return Ledger(
+        content={**joined.content, "methods": _methods(evaluated, joined.content["comparisons"])}, rows=joined.rows
+    )
 
 
-def method_changes(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return what each arm's training changed in pass@1, over all its seeds: that alone speaks of the method.
+def _methods(runs: Mapping[str, Run], sections: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what each arm's training changed, over all its seeds: that alone speaks of the method.
 
-    A verdict is about one checkpoint. Runs differ by their seed more than two sets of samples do, so a claim about the
-    method takes seeds as drawn at random, too (`intervals.crossed`).
+    Runs differ by their seed more than two sets of samples do. `verdict` is what every seed shows; the change of pass@1
+    takes seeds as drawn at random, too (`intervals.crossed`).
     """
-    arms: dict[str, list[Run]] = {}
-    for run in runs:
-        last = max(run.folder.checkpoints(), default=0)
-        if last and all(run.folder.evaluation(step).manifest_path.is_file() for step in (0, last)):
-            arms.setdefault(run.arm, []).append(run)
-    return [found for arm, listed in arms.items() if (found := _method_change(arm, listed))]
+    arms: dict[str, list[Mapping[str, Any]]] = {}
+    for section in sections:
+        arms.setdefault(section["arm"], []).append(section)
+    verdicts = over_seeds({arm: [one["subsets"]["all"] for one in own] for arm, own in arms.items()})
+    found = []
+    for arm, own in arms.items():
+        if change := _change([runs[section["trained"]] for section in own]):
+            sentence = _sentence(arm, change, verdicts[arm], [section["verdict"]["kind"] for section in own])
+            found.append({"arm": arm, "verdict": verdicts[arm], **change, "sentence": sentence})
+    return found
 
 
-def _method_change(arm: str, runs: Sequence[Run]) -> dict[str, Any] | None:
+def _change(runs: Sequence[Run]) -> dict[str, Any] | None:
     steps = [(run, step) for run in runs for step in (0, max(run.folder.checkpoints()))]
     try:
         counted = [right_counts(run.folder.evaluation(step)) for run, step in steps]
     except UserError:
-        # the comparison names the run that cannot be read
+        # a run's own evaluation before training, where it was compared with another's
         return None
     shared = [one for one in counted[0] if all(one in counts for counts in counted)]
     if not shared:
@@ -68,32 +80,41 @@ def _method_change(arm: str, runs: Sequence[Run]) -> dict[str, Any] | None:
     rates = np.array([[counts[one][1] / counts[one][0] for one in shared] for counts in counted])
     change = rates[1::2] - rates[::2]
     low, high = (None if np.isnan(end) else end for end in intervals.crossed(change, -1.0))
-    seeds, value = len(runs), float(change.mean())
-    reach = "" if low is None else f" ({span(low, high, sign='+')})"
-    target = (
-        f"{seeds} seeds, for problems and seeds like these"
-        if seeds > 1
-        else ("one seed, for problems like these: it speaks of this checkpoint, not of the method")
-    )
-    sentence = f"{arm}: pass@1 {100 * value:+.1f} points{reach} over {len(shared)} problems ({target})"
     return {
-        "arm": arm, "seeds": seeds, "n_problems": len(shared), "value": value, "low": low, "high": high,
-        "per_seed": change.mean(axis=1).tolist(), "sentence": sentence,
+        "seeds": len(runs), "n_problems": len(shared), "value": float(change.mean()), "low": low, "high": high,
+        "per_seed": change.mean(axis=1).tolist(),
     }  # fmt: skip
 
 
-def _firsts(runs: Iterable[Run], notes: list[str]) -> dict[str, Run]:
-    """Return each arm's first run whose last checkpoint was evaluated."""
-    found: dict[str, Run] = {}
-    arms: dict[str, None] = {}
+def _sentence(arm: str, change: Mapping[str, Any], kind: str | None, kinds: Sequence[str]) -> str:
+    reach = span(change["low"], change["high"], sign="+")
+    points = f"pass@1 {100 * change['value']:+.1f} points" + (f" ({reach})" if reach else "")
+    problems, seeds = change["n_problems"], change["seeds"]
+    if seeds == 1:
+        return (
+            f"{arm}: {points} over {problems} problems, one seed: this speaks of the checkpoint, for problems like "
+            "these, and not of the method"
+        )
+    return (
+        f"{arm}: {kind or 'nothing'} in every one of {seeds} seeds (by themselves: {', '.join(kinds)}); {points} over "
+        f"{problems} problems, for problems and seeds like these"
+    )
+
+
+def _evaluated(runs: Sequence[Run], notes: list[str]) -> dict[str, Run]:
+    """Return the runs whose base and last checkpoint were evaluated, by arm, and seed where an arm has several."""
+    arms: dict[str, list[Run]] = {run.arm: [] for run in runs}
     for run in runs:
-        arms[run.arm] = None
         last = max(run.folder.checkpoints(), default=0)
         if last and all(run.folder.evaluation(step).manifest_path.is_file() for step in (0, last)):
-            found.setdefault(run.arm, run)
-    missing = [arm for arm in arms if arm not in found]
-    notes += [f"{arm} is left out: its base or its last checkpoint was not evaluated" for arm in missing]
-    return found
+            arms[run.arm].append(run)
+    for arm, there in arms.items():
+        if gone := sum(run.arm == arm for run in runs) - len(there):
+            what = arm if not there else f"{arm}, {gone} of {gone + len(there)} seeds,"
+            notes.append(f"{what} is left out: its base or its last checkpoint was not evaluated")
+    return {
+        run.arm if len(there) == 1 else f"{run.arm}, seed {run.seed}": run for there in arms.values() for run in there
+    }
 
 
 def _kind(run: Run) -> tuple[str, str, frozenset[str]]:

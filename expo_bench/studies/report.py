@@ -142,8 +142,13 @@ def _lead(points: Sequence[Point]) -> str:
 def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the cells and the verdicts of all arms, and pass@k and flows of the first ones."""
     sections = []
+    left = list(dict.fromkeys(section.get("arm") for section in content["comparisons"]))[:MOST_ARMS]
     for number, section in enumerate(content["comparisons"], start=1):
-        drawn = draw_ledger(section, f"study_ledger_{number}") if number <= MOST_ARMS else []
+        drawn = []
+        if section.get("arm") in left:
+            # of an arm's seeds the first
+            left.remove(section.get("arm"))
+            drawn = draw_ledger(section, f"study_ledger_{number}")
         shown = [figure(one) for one in drawn if one.name.endswith(("_curves", "_flows"))]
         verdict = section["verdict"]
         title = f"{section['trained']}: {verdict['kind']}"

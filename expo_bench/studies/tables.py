@@ -105,9 +105,14 @@ def paper_table() -> Table:
 
 
 def ledger_table(content: Mapping[str, Any]) -> Table:
-    """Return the coverage cells, an arm a row."""
+    """Return the coverage cells, a checkpoint a row, and above several seeds of an arm what all of them show."""
     rows = []
+    methods = {one["arm"]: one for one in content.get("methods", []) if one["seeds"] > 1}
     for section in content["comparisons"]:
+        if method := methods.pop(section.get("arm"), None):
+            rows.append(
+                Row(label=f"{method['arm']}, all {method['seeds']} seeds", cells=[Cell(text=method["verdict"])])
+            )
         numbers = section["subsets"]["all"]
         cells, null = numbers["cells"], numbers["null"]
         shown = [cells["trained_only"], cells["base_only"], f"{null['expected']:.1f}", cells["both"], cells["neither"]]
@@ -115,8 +120,9 @@ def ledger_table(content: Mapping[str, Any]) -> Table:
         rows.append(Row(label=section["trained"], depth=1, cells=[Cell(text=str(text)) for text in texts]))
     budget = content["comparisons"][0]["subsets"]["all"]["budget"]["smallest"]
     caption = (
-        f"Problems solved in {budget} samples by the base and by the arm's last checkpoint, first seed. By "
-        "chance: how many new (or lost) ones two draws of the same policy would show."
+        f"Problems solved in {budget} samples by the base and by each run's last checkpoint. By chance: how many new "
+        "(or lost) ones two draws of the same policy would show. A verdict is about one checkpoint; that of all seeds "
+        "is what every one of them shows, and speaks of the method. An arm with one seed says nothing of its method."
     )
     head = ["Arm", "verdict", "new", "lost", "by chance", "both", "neither"]
     return Table(caption=caption, head=head, rows=rows)

@@ -1,6 +1,7 @@
 """Runs as peers, fresh samples for what seems new, rounds until one is better: by hand and through the command."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from expo_bench.errors import UserError
 from expo_bench.ledger.confirmation import confirm
 from expo_bench.ledger.peers import rank
 from expo_bench.ledger.sequential import count_pairs, evidence, told
+from expo_bench.ledger.verdicts import confirmed
 from tests.ledger.ledger_runs import GRADER, write_run
 
 
@@ -56,6 +58,27 @@ def test_confirmation(tried: int, unsolved: int, answer: str) -> None:
         more = 1024 + found["more_samples"]
         assert confirm(tried, unsolved, more, 1 / 256)["answer"] == "new"
         assert confirm(tried, unsolved, more - 1, 1 / 256)["answer"] == "not decided"
+
+
+@pytest.mark.parametrize(
+    ("before", "unsolved", "kind"),
+    [
+        ("new problems", 10, "new"),
+        ("new problems, others lost", 10, "new, others lost"),
+        ("new problems", 0, "rare before"),
+        # at 1/256 half a problem of ten is expected to stay unsolved in 768 samples of each
+        ("new problems", 1, r"not decided, \d+ more samples of each would"),
+        # chance alone brings problems that are rarer than what is confirmed
+        ("sharpening", 10, "sharpening"),
+        ("no difference shown", 0, "no difference shown"),
+    ],
+)
+def test_the_verdict_follows_the_confirmation(before: str, unsolved: int, kind: str) -> None:
+    verdict = {"kind": before, "sentence": f"b against a: {before}. It solved.", "caveats": ["x: --confirm draws"]}
+    found = confirmed(verdict, confirm(10, unsolved, 768, 1 / 256), base="a")
+    assert re.fullmatch(kind, found["kind"])
+    assert found["sentence"].startswith(f"b against a: {found['kind']}. It solved. Confirmation: ")
+    assert found["caveats"] == []
 
 
 def test_evidence_is_a_fair_bet() -> None:

@@ -39,13 +39,14 @@ def draw_ledger(section: Numbers, prefix: str) -> list[Drawing]:
     over_all = section["subsets"]["all"]
     names = (section["base"], section["trained"])
     budget = over_all["budget"]["smallest"]
+    beyond = section.get("beyond")
     return [
         draw_twice(
             f"{prefix}_curves",
             "pass@k and its difference",
             "pass@k of both models, and trained minus base, from the same problems in each draw. 95% bands for "
-            "problems like these; where the difference is below 0 the base has the wider reach.",
-            partial(_curves, over_all["pass_at_k"], names),
+            f"problems like these; below 0 the base has the wider reach.{_beyond_words(beyond)}",
+            partial(_curves, over_all["pass_at_k"], beyond, names),
         ),
         draw_twice(
             f"{prefix}_cells",
@@ -64,7 +65,17 @@ def draw_ledger(section: Numbers, prefix: str) -> list[Drawing]:
     ]
 
 
-def _curves(curve: Numbers, names: tuple[str, str], width: int) -> "Figure":
+def _beyond_words(beyond: Numbers | None) -> str:
+    if not beyond:
+        return ""
+    return (
+        f" Between the upright line at n and k = {beyond['not_identified_above']}: what the samples leave possible "
+        "whatever the difficulties of problems are (shaded, 95%), and the forecast of a Beta law (dashed), which may "
+        "be wrong. Beyond, pass@k is not identified."
+    )
+
+
+def _curves(curve: Numbers, beyond: Numbers | None, names: tuple[str, str], width: int) -> "Figure":
     wide = width == WIDE
     legend = legend_places(names, width)[1]
     columns = 2 if wide else 1
@@ -79,10 +90,14 @@ def _curves(curve: Numbers, names: tuple[str, str], width: int) -> "Figure":
             _line(axes, curve["k"], curve["base"], 0)
             _line(axes, curve["k"], curve["trained"], 1)
             axes.set_ylim(0, 100)
+            if beyond:
+                axes.axvline(curve["k"][-1], color=colour("line"), linewidth=1)
+                for series, side in enumerate(("base", "trained")):
+                    _reach(axes, curve["k"][-1], curve[side], beyond["k"], beyond[side], series)
         else:
             _line(axes, curve["k"], curve["difference"], 2)
             axes.axhline(0, color=colour("muted"), linewidth=1)
-        _scale(axes, curve["k"])
+        _scale(axes, beyond["k"] if beyond and position == 0 else curve["k"])
         write(axes, 0, 1 + 14 / _CURVES, title, transform=axes.transAxes, weight="bold")
     return figure
 
@@ -97,6 +112,14 @@ def _line(axes: "Axes", ks: Sequence[int], estimate: Numbers, series: int) -> No
     )
     axes.fill_between(ks, low, high, color=shade, alpha=0.16, linewidth=0)
     axes.plot(ks, percent, color=shade, linewidth=2, marker="o" if len(ks) == 1 else None)
+
+
+def _reach(axes: "Axes", n: int, told: Numbers, ks: Sequence[int], beyond: Numbers, series: int) -> None:
+    """Draw what is possible above n, from the estimate at n on."""
+    shade, last = colour(series_colour(series)), 100 * told["value"][-1]
+    low, high, forecast = ([last, *(100 * one for one in beyond[name])] for name in ("low", "high", "forecast"))
+    axes.fill_between([n, *ks], low, high, color=shade, alpha=0.1, linewidth=0)
+    axes.plot([n, *ks], forecast, "--", color=shade, linewidth=1.4)
 
 
 def _scale(axes: "Axes", ks: Sequence[int]) -> None:
