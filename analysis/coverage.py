@@ -6,11 +6,11 @@ docs/sharpening.md. Minutes on one core; `--times` is the number of simulated da
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 from expo_bench import beyond, confirmation, exchange, intervals, sequential, stats
 
@@ -31,7 +31,8 @@ LAWS: dict[str, Law] = {
     "easy: 85% always": lambda rng, shape: _mixed(rng, shape, 0.0, 0.85, rng.beta(5.0, 1.0, shape)),
     "hard tail": lambda rng, shape: _tail(rng, shape),
 }
-"""Name -> success rates of problems. The first five are those of the intervals, all six those of the verdicts."""
+"""Name -> success rates of problems."""
+SIZES = (15, 30, 43, 100, 500)
 
 
 def _tail(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
@@ -46,31 +47,58 @@ def _raised(p: Floats, by: float) -> Floats:
     return np.where(p >= 1, 1.0, odds / (1 + odds))
 
 
-def _cells(times: int, sizes: Sequence[int]) -> Iterator[tuple[Law, int, int, int]]:
-    for size in sizes:
-        for law in list(LAWS.values())[:5]:
-            for n in (1, 4, 16, 64):
-                for k in sorted({1, max(1, n // 2), n}):
-                    yield law, size, n, k
-
-
 def _held(found: tuple[Floats, Floats], truth: Floats | float) -> float:
     low, high = found
     return float(np.mean((low <= truth) & (truth <= high)))
 
 
 def rates(times: int) -> list[str]:
-    """Coverage of pass@k for problems like these: mean over cells, and the lowest."""
+    """Coverage of pass@k for problems like these, for true rates of 10 to 90% and for those nearer to 0 and 100%."""
     rng = np.random.default_rng(0)
-    found: dict[int, list[float]] = {}
-    for law, size, n, k in _cells(times, (15, 30, 43, 100, 500)):
-        truth = float((1 - (1 - law(rng, (200_000,))) ** k).mean())
-        if not 0.01 < truth < 0.99:
-            continue
-        right = rng.binomial(n, law(rng, (size, times)))
-        values = stats.pass_at_k(np.full(right.size, n), right.ravel(), k).reshape(right.shape)
-        found.setdefault(size, []).append(_held(intervals.rates(values, np.ones_like(values), 1000, 0), truth))
-    return _row("pass@k, problems like these", found)
+    middle: dict[int, list[float]] = {}
+    ends: dict[int, list[float]] = {}
+    for size in SIZES:
+        for law in LAWS.values():
+            for n in (1, 4, 16, 64):
+                for k in sorted({1, max(1, n // 2), n}):
+                    truth = float((1 - (1 - law(rng, (400_000,))) ** k).mean())
+                    if not 0.01 < truth < 0.99:
+                        continue
+                    right = rng.binomial(n, law(rng, (size, times)))
+                    values = stats.pass_at_k(np.full(right.size, n), right.ravel(), k).reshape(right.shape)
+                    cells = middle if 0.1 <= truth <= 0.9 else ends
+                    cells.setdefault(size, []).append(_held_of_rates(values, truth))
+    return _row("true rates of 10 to 90%", middle) + _row("1 to 10%, 90 to 99%", ends)
+
+
+def _held_of_rates(values: Floats, truth: float) -> float:
+    # other draws every so often: those of one bootstrap are off to one side for all data sets
+    blocks = np.split(values, range(100, values.shape[1], 100), axis=1)
+    found = [intervals.rates(one, np.ones_like(one), 1000, 100 * seed) for seed, one in enumerate(blocks)]
+    return _held((np.concatenate([low for low, _ in found]), np.concatenate([high for _, high in found])), truth)
+
+
+def exact(times: int) -> list[str]:
+    """Coverage of pass@1 with one sample, without chance: the interval of c solved of P has a closed form.
+
+    The sums of its bootstrap are Gamma, so its ends are quantiles of Beta(c, P - c + 1/2) and Beta(c + 1/2, P - c). A
+    share of P problems has steps, and so has the coverage, which no interval of this width can avoid.
+    """
+    lines = [
+        "",
+        "| 0 or 1 a problem | mean, rates of 10 to 90% | least, at | least of 1 to 99%, at |",
+        "|---" * 4 + "|",
+    ]
+    p = np.linspace(0.01, 0.99, 1961)
+    middle = (p >= 0.1) & (p <= 0.9)
+    for size in SIZES:
+        c = np.arange(size + 1)
+        low = np.where(c > 0, beta.ppf(0.025, np.maximum(c, 1e-9), size - c + 0.5), 0)[:, np.newaxis]
+        high = np.where(c < size, beta.ppf(0.975, c + 0.5, np.maximum(size - c, 1e-9)), 1)[:, np.newaxis]
+        held = (binom.pmf(c[:, np.newaxis], size, p) * ((low <= p) & (p <= high))).sum(axis=0)
+        least = [f"{held[where].min():.3f}, {p[where][held[where].argmin()]:.3f}" for where in (middle, p > 0)]
+        lines.append(f"| P = {size} | {held[middle].mean():.3f} | {' | '.join(least)} |")
+    return lines
 
 
 def same(times: int) -> list[str]:
@@ -92,26 +120,36 @@ def same(times: int) -> list[str]:
 
 
 def differences(times: int) -> list[str]:
-    """Coverage of differences of pass@k: logit + 0.7 against the base, for both targets."""
+    """Coverage of differences of pass@k for problems like these, two effects: logits + 0.7, and (p + p^2) / 2."""
     rng = np.random.default_rng(2)
-    lines = []
-    for n, k in ((1, 1), (16, 1), (16, 8), (16, 16)):
-        found: dict[int, list[float]] = {}
-        here: dict[int, list[float]] = {}
-        for size in (15, 30, 43, 100, 500):
-            for law in list(LAWS.values())[:5]:
-                many = law(rng, (200_000,))
-                truth = float(((1 - many) ** k - (1 - _raised(many, 0.7)) ** k).mean())
-                p = law(rng, (size, times))
-                right = [rng.binomial(n, one) for one in (p, _raised(p, 0.7))]
-                values = [stats.pass_at_k(np.full(c.size, n), c.ravel(), k).reshape(c.shape) for c in right]
-                if truth >= 0.005:
-                    found.setdefault(size, []).append(_held(intervals.differences(values[1] - values[0]), truth))
-                if k == 1:
-                    here.setdefault(size, []).append(_difference_here(n, p, right))
-        lines += _row(f"difference of pass@{k}, n = {n}, problems like these", found)
-        lines += _row(f"difference of pass@{k}, n = {n}, these problems", here) if here else []
-    return lines
+    found: dict[str, dict[int, list[float]]] = {}
+    for size in SIZES:
+        for n, k in ((1, 1), (4, 2), (16, 1), (16, 8), (16, 16), (64, 1), (64, 32)):
+            table = stats.pass_at_k(np.full(n + 1, n), np.arange(n + 1), k)
+            label = "n = 1" if n == 1 else f"k = {'1' if k == 1 else 'n' if k == n else 'n/2'}"
+            for law in LAWS.values():
+                for change in (lambda p: _raised(p, 0.7), lambda p: (p + p**2) / 2):
+                    many = law(rng, (100_000,))
+                    truth = float(((1 - many) ** k - (1 - change(many)) ** k).mean())
+                    if abs(truth) < 0.005:
+                        continue
+                    p = law(rng, (size, times))
+                    base, trained = (table[rng.binomial(n, one)] for one in (p, change(p)))
+                    held = _held(intervals.differences(trained - base), truth)
+                    found.setdefault(label, {}).setdefault(size, []).append(held)
+    return [line for label, cells in found.items() for line in _row(f"difference of pass@k, {label}", cells)]
+
+
+def differences_here(times: int) -> list[str]:
+    """Coverage of differences of pass@1 on these problems: logits + 0.7."""
+    rng = np.random.default_rng(9)
+    found: dict[int, list[float]] = {}
+    for size in SIZES:
+        for law in LAWS.values():
+            p = law(rng, (size, times))
+            right = [rng.binomial(16, one) for one in (p, _raised(p, 0.7))]
+            found.setdefault(size, []).append(_difference_here(16, p, right))
+    return _row("difference of pass@1, n = 16, these problems", found)
 
 
 def _difference_here(n: int, p: Floats, right: list[NDArray[np.int64]]) -> float:
@@ -306,7 +344,8 @@ def _row(label: str, found: dict[int, list[float]]) -> list[str]:
 
 
 TABLES = {
-    "rates": rates, "same": same, "differences": differences, "means": means, "seeds": seeds,
+    "rates": rates, "exact": exact, "same": same, "differences": differences, "differences_here": differences_here, "means": means,
+    "seeds": seeds,
     "false_claims": false_claims, "other_false_claims": other_false_claims, "power": power, "beyond": farther,
 }  # fmt: skip
 
