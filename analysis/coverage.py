@@ -318,6 +318,42 @@ def power(times: int) -> list[str]:
     return lines
 
 
+def which_test(times: int) -> list[str]:
+    """Share of pairs called new by the count and by the weighted test, n = 64, at the level a family of four asks.
+
+    One policy; logits raised by 1 or 2, what is never solved stays so; a tenth of the problems solved at less than
+    1/256 raised to 0.05; one in fifty of them raised to 0.5.
+    """
+    truths = ("one policy", "logits + 1", "logits + 2", "10% to 0.05", "2% to 0.5")
+    lines = ["", f"| count / weighted | P | {' | '.join(truths)} |", "|---" * 7 + "|"]
+    rng = np.random.default_rng(11)
+    n, level = 64, 0.05 / 4
+    for size, pairs in ((100, times), (500, 2 * times // 3)):
+        for name, law in LAWS.items():
+            shares = []
+            for truth in truths:
+                called = np.zeros(2)
+                for _ in range(pairs):
+                    p = law(rng, (size,))
+                    base, trained = rng.binomial(n, p), rng.binomial(n, _trained(truth, p, rng))
+                    only, every = (base == 0) & (trained > 0), np.full(size, n)
+                    chances = exchange.swap_chance(every, base + trained)
+                    count = exchange.chance_of_at_least(int(only.sum()), chances)
+                    called += np.array([count, exchange.weighted_p(only, every, base + trained)]) <= level
+                shares.append(" / ".join(f"{share:.2f}" for share in called / pairs))
+            lines.append(f"| {name} | {size} | {' | '.join(shares)} |")
+    return lines
+
+
+def _trained(truth: str, p: Floats, rng: np.random.Generator) -> Floats:
+    if truth.startswith("logits"):
+        return _raised(p, float(truth[-1]))
+    if truth == "one policy":
+        return p
+    share, to = (0.1, 0.05) if truth == "10% to 0.05" else (0.02, 0.5)
+    return np.where((p < 1 / 256) & (rng.random(len(p)) < share), to, p)
+
+
 def farther(times: int) -> list[str]:
     """Coverage and width of pass@k beyond n = 64, for 2n and 4n; and the error of the parametric forecast."""
     lines = ["", "| law | P | held at 128, 256 | width | forecast is off by |", "|---" * 5 + "|"]
@@ -344,9 +380,9 @@ def _row(label: str, found: dict[int, list[float]]) -> list[str]:
 
 
 TABLES = {
-    "rates": rates, "exact": exact, "same": same, "differences": differences, "differences_here": differences_here, "means": means,
-    "seeds": seeds,
-    "false_claims": false_claims, "other_false_claims": other_false_claims, "power": power, "beyond": farther,
+    "rates": rates, "exact": exact, "same": same, "differences": differences, "differences_here": differences_here,
+    "means": means, "seeds": seeds, "false_claims": false_claims, "other_false_claims": other_false_claims,
+    "power": power, "which_test": which_test, "beyond": farther,
 }  # fmt: skip
 
 
