@@ -335,7 +335,8 @@ def which_test(times: int) -> list[str]:
                 called = np.zeros(2)
                 for _ in range(pairs):
                     p = law(rng, (size,))
-                    base, trained = rng.binomial(n, p), rng.binomial(n, _trained(truth, p, rng))
+                    q = _trained(truth, p, rng)
+                    base, trained = rng.binomial(n, p), rng.binomial(n, q)
                     only, every = (base == 0) & (trained > 0), np.full(size, n)
                     chances = exchange.swap_chance(every, base + trained)
                     count = exchange.chance_of_at_least(int(only.sum()), chances)
