@@ -98,12 +98,9 @@ def rates(values: Floats, weights: Floats, draws: int, seed: int) -> tuple[Float
 def rate_ends(values: Floats, weights: Floats, above: Floats, below: Floats, seed: int) -> tuple[Floats, Floats]:
     """Return the ends of `rates` from sums that `dirichlet_sums` has drawn with this seed."""
     extra = np.random.default_rng([seed, 1]).standard_gamma(_PSEUDO, size=(len(above), 1))
-    ends = np.stack(
-        [
-            np.quantile(above / (below + extra), TAIL, axis=0),
-            np.quantile((above + extra) / (below + extra), 1 - TAIL, axis=0),
-        ]
-    )
+    # quantiles of rows that lie together take half the time
+    drawn = ((above / (below + extra), TAIL), ((above + extra) / (below + extra), 1 - TAIL))
+    ends = [np.quantile(np.ascontiguousarray(rates.T), share, axis=1) for rates, share in drawn]
     mean, _ = stats.clustered_mean(values, weights)
     low, high = np.clip(np.minimum(ends[0], mean), 0, 1), np.clip(np.maximum(ends[1], mean), 0, 1)
     told = (weights > 0).sum(axis=0) > 1

@@ -48,7 +48,9 @@ def plan(
         rates, size = difficulty(mean, spread), problems
     rows = table(rates, size, numbers, share, to)
     if as_json:
-        typer.echo(json.dumps({"problems": size, "power": POWER, "rows": [asdict(row) for row in rows]}))
+        # what is out of reach is null
+        told = [{name: None if value != value else value for name, value in asdict(row).items()} for row in rows]
+        typer.echo(json.dumps({"problems": size, "power": POWER, "rows": told}, allow_nan=False))
         return
     typer.echo(
         f"{size} problems, pass@1 near {rates.mean():.0%}; least rise of pass@1 that shows in {POWER:.0%} of cases:"

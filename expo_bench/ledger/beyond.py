@@ -46,41 +46,50 @@ def beyond(n: Ints, c: Ints, ks: Sequence[int]) -> Beyond:
     pairs, times = np.unique(np.stack([n, c], axis=1), axis=0, return_counts=True)
     chances = binom.pmf(pairs[:, 1:], pairs[:, :1], _GRID)
     # rows of far-off rates underflow to 0; every count is possible somewhere on the grid
-    law, best = _tilted(chances, times, np.zeros(len(_GRID)), np.full(len(_GRID), 1 / len(_GRID)), 5 * _STEPS)
-    ends = []
-    for k in ks:
-        reached = -np.expm1(k * np.log1p(-np.minimum(_GRID, 1 - 1e-12)))
-        ends.append((_end(chances, times, 1 - reached, law, best), _end(chances, times, reached, law, best)))
-    return Beyond(
-        k=tuple(ks),
-        low=np.array([1 - low for low, _ in ends]),
-        high=np.array([high for _, high in ends]),
-        forecast=_forecast(n, c, ks),
-    )
+    flat = np.full((len(_GRID), 1), 1 / len(_GRID))
+    law, best = _tilted(chances, times, np.zeros_like(flat), flat, 5 * _STEPS)
+    reached = np.stack([-np.expm1(k * np.log1p(-np.minimum(_GRID, 1 - 1e-12))) for k in ks], axis=1)
+    ends = _ends(chances, times, np.concatenate([1 - reached, reached], axis=1), law, float(best[0]))
+    return Beyond(k=tuple(ks), low=1 - ends[: len(ks)], high=ends[len(ks) :], forecast=_forecast(n, c, ks))
 
 
-def _end(chances: Floats, times: Ints, reached: Floats, law: Floats, best: float) -> float:
-    """Return the most that the law can make of sum G f while its likelihood stays near the best: by a multiplier."""
-    low, high = 0.0, 9.0
-    farthest = float(law @ reached)
+def _ends(chances: Floats, times: Ints, reached: Floats, law: Floats, best: float) -> Floats:
+    """Return the most that the law can make of sum G f while its likelihood stays near the best: by a multiplier.
+
+    Args:
+        chances: of each count at each rate of the grid, shape (C, G).
+        times: problems with this count, shape (C,).
+        reached: functions f of the rate, shape (G, E).
+        law: the likeliest, shape (G, 1).
+        best: its log-likelihood.
+    """
+    low, high = np.zeros(reached.shape[1]), np.full(reached.shape[1], 9.0)
+    farthest = np.asarray((law * reached).sum(axis=0))
     for _ in range(_SEARCH):
         middle = (low + high) / 2
         tilted, likelihood = _tilted(chances, times, np.exp(middle) * reached, law, _STEPS)
-        if likelihood >= best - _DROP:
-            low, farthest = middle, max(farthest, float(tilted @ reached))
-        else:
-            high = middle
+        near = likelihood >= best - _DROP
+        farthest = np.where(near, np.maximum(farthest, (tilted * reached).sum(axis=0)), farthest)
+        low, high = np.where(near, middle, low), np.where(near, high, middle)
     return farthest
 
 
-def _tilted(chances: Floats, times: Ints, bonus: Floats, law: Floats, steps: int) -> tuple[Floats, float]:
-    """Return the law with the greatest log-likelihood + sum of G x bonus, by EM, and its log-likelihood alone."""
+def _tilted(chances: Floats, times: Ints, bonus: Floats, law: Floats, steps: int) -> tuple[Floats, Floats]:
+    """Return the laws with the greatest log-likelihood + sum of G x bonus, by EM, and their log-likelihoods alone.
+
+    Args:
+        chances: shape (C, G).
+        times: shape (C,).
+        bonus: one a law, shape (G, E).
+        law: where to begin, shape (G, 1) or (G, E).
+        steps: of EM.
+    """
     # EM never leaves a 0
-    law = 0.95 * law + 0.05 / len(law)
+    law = 0.95 * np.broadcast_to(law, bonus.shape) + 0.05 / len(law)
     for _ in range(steps):
-        law = law * (chances.T @ (times / (chances @ law)) + bonus)
-        law /= law.sum()
-    return law, float(times @ np.log(chances @ law))
+        law = law * (chances.T @ (times[:, np.newaxis] / (chances @ law)) + bonus)
+        law /= law.sum(axis=0)
+    return law, np.asarray(times @ np.log(chances @ law))
 
 
 def _forecast(n: Ints, c: Ints, ks: Sequence[int]) -> Floats:

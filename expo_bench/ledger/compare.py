@@ -209,6 +209,8 @@ def with_confirmation(ledger: Ledger, fresh: Path, rate: float) -> Ledger:
     """
     run = read_outcomes(fresh, ledger.content["grader"], "confirmation")
     solved = dict(zip(run.problems, run.solved(run.n), strict=True))
+    if not solved:
+        raise UserError(f"{fresh}: no fresh sample tells whether it is right; draw them again with --redraw-errors")
     arms = [one for one in ledger.content["comparisons"] if one["role"] == "trained"]
     sections = []
     for section in ledger.content["comparisons"]:
@@ -218,10 +220,13 @@ def with_confirmation(ledger: Ledger, fresh: Path, rate: float) -> Ledger:
             if (row["base"], row["trained"], row["cell"]) == (section["base"], section["trained"], "trained_only")
         ]
         if section["role"] == "trained":
-            unsolved = sum(not solved.get(one, 0) for one in new)
-            found = confirm(len(new), unsolved, int(run.n.min()), rate, family=len(arms))
+            # what timed out or failed tells nothing
+            tried = [one for one in new if one in solved]
+            unsolved = sum(not solved[one] for one in tried)
+            found = confirm(len(tried), unsolved, int(run.n.min()), rate, family=len(arms))
             told = confirmed(section["verdict"], found, base=section["base"])
-            section = {**section, "confirmation": {**found, "run": str(fresh)}, "verdict": told}
+            left_out = {"problems_left_out": len(new) - len(tried)}
+            section = {**section, "confirmation": {**found, **left_out, "run": str(fresh)}, "verdict": told}
         sections.append(section)
     return Ledger(content={**ledger.content, "comparisons": sections}, rows=ledger.rows)
 

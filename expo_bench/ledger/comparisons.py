@@ -28,6 +28,10 @@ class Estimate:
     low: Floats
     high: Floats
 
+    def part(self, columns: slice) -> "Estimate":
+        """Return these columns alone."""
+        return Estimate(value=self.value[columns], low=self.low[columns], high=self.high[columns])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
@@ -38,6 +42,11 @@ class Paired:
     difference: Estimate
     draws: Floats
     """Difference in each bootstrap draw that holds a problem, shape (D', M)."""
+
+    def part(self, columns: slice) -> "Paired":
+        """Return these columns alone."""
+        sides = (one.part(columns) for one in (self.base, self.trained, self.difference))
+        return Paired(**dict(zip(("base", "trained", "difference"), sides, strict=True)), draws=self.draws[:, columns])
 
 
 def coverage_cells(base_solved: Bools, trained_solved: Bools) -> Ints:

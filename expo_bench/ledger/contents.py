@@ -105,8 +105,11 @@ def subset_numbers(pair: Pair, seed: int) -> Numbers:
     ks = list(range(1, int(pair.n.min()) + 1))
     base_curve = stats.pass_at_k_curve(pair.base_n, pair.base_c, ks)
     trained_curve = stats.pass_at_k_curve(pair.trained_n, pair.trained_c, ks)
-    curves = comparisons.paired(base_curve, trained_curve, DRAWS, seed)
-    gap = comparisons.paired(trained_curve[:, :1], base_curve[:, -1:], DRAWS, seed).difference
+    names, *rates = _stability(pair)
+    # the same draws serve both
+    base, trained = (np.concatenate(both, axis=1) for both in zip((base_curve, trained_curve), rates, strict=True))
+    found = comparisons.paired(base, trained, DRAWS, seed)
+    curves, stable = found.part(slice(len(ks))), found.part(slice(len(ks), None))
     return {
         "n_problems": len(pair.n),
         "budget": {"smallest": int(pair.n.min()), "largest": int(pair.n.max())},
@@ -114,8 +117,11 @@ def subset_numbers(pair: Pair, seed: int) -> Numbers:
         "tests": _tests(pair, base_curve, trained_curve, seed),
         "pass_at_k": {"k": ks, **_curves(pair, ks, curves)},
         "crossover": _crossover(curves.difference.value, curves.draws),
-        "sampling_efficiency_gap": {"k": ks[-1], **_one(gap, 0)},
-        **_stability(pair, seed),
+        "sampling_efficiency_gap": {"k": ks[-1], **_difference(base_curve[:, -1] - trained_curve[:, 0])},
+        "stability": {
+            name: {side: _one(getattr(stable, side), column) for side in ("base", "trained", "difference")}
+            for column, name in enumerate(names)
+        },
         "accuracy_flows": comparisons.accuracy_flows(
             (pair.base_n, pair.base_c), (pair.trained_n, pair.trained_c)
         ).tolist(),
@@ -212,19 +218,12 @@ def _crossover(difference: Floats, draws: Floats) -> Numbers:
     }
 
 
-def _stability(pair: Pair, seed: int) -> Numbers:
+def _stability(pair: Pair) -> tuple[list[str], Floats, Floats]:
+    """Return the names of the columns, and both models' rates, shape (P, M) each."""
     k = min(int(pair.n.min()), G_PASS_K)
     names = [*(f"Cover@{tau}" for tau in COVER_TAUS), *(f"G-Pass@{k}_{tau}" for tau in G_PASS_TAUS), "agreement"]
     base, trained = _rates(pair.base_n, pair.base_c, k), _rates(pair.trained_n, pair.trained_c, k)
-    base = np.column_stack([base, pair.base_agreement])
-    trained = np.column_stack([trained, pair.trained_agreement])
-    found = comparisons.paired(base, trained, DRAWS, seed)
-    return {
-        "stability": {
-            name: {side: _one(getattr(found, side), column) for side in ("base", "trained", "difference")}
-            for column, name in enumerate(names)
-        }
-    }
+    return names, np.column_stack([base, pair.base_agreement]), np.column_stack([trained, pair.trained_agreement])
 
 
 def _rates(n: Ints, c: Ints, k: int) -> Floats:
@@ -265,12 +264,10 @@ def _half_unlock(pair: Pair, seed: int) -> Numbers | None:
     rest, right = zero.base_n - half[rows], zero.base_c
     k = min(UNLOCK_K, int(rest.min()), int(zero.trained_n.min()))
     base, trained = stats.pass_at_k(rest, right, k), stats.pass_at_k(zero.trained_n, zero.trained_c, k)
-    low, high = intervals.differences((trained - base)[:, np.newaxis])
-    change = {"value": float((trained - base).mean()), "low": _number(low[0]), "high": _number(high[0])}
     zero_n = int(half[rows].min())
     return {
         "zero_set": len(rows), "base_n": zero_n, "k": k,
-        "base": _rate(base, seed), "trained": _rate(trained, seed), "difference": change,
+        "base": _rate(base, seed), "trained": _rate(trained, seed), "difference": _difference(trained - base),
     }  # fmt: skip
 
 
@@ -278,6 +275,11 @@ def _rate(rates: Floats, seed: int) -> Numbers:
     column = rates[:, np.newaxis]
     low, high = intervals.rates(column, np.ones_like(column), DRAWS, seed)
     return {"value": float(rates.mean()), "low": _number(low[0]), "high": _number(high[0])}
+
+
+def _difference(values: Floats) -> Numbers:
+    low, high = intervals.differences(values[:, np.newaxis])
+    return {"value": float(values.mean()), "low": _number(low[0]), "high": _number(high[0])}
 
 
 def _number(value: float) -> float | None:

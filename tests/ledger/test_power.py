@@ -45,4 +45,8 @@ def test_command(tmp_path) -> None:
     assert "30 problems" in done.stdout and "expo-bench eval -m MODEL" in done.stdout
     found = json.loads(CliRunner().invoke(app, ["plan", "--problems", "30", "--n", "1", "--json"]).stdout)
     assert found["rows"][0]["verdict"] is None
+    # two problems that are nearly always solved cannot rise enough to be seen
+    hopeless = ["plan", "--problems", "2", "--mean", "0.999", "--n", "1"]
+    assert json.loads(CliRunner().invoke(app, [*hopeless, "--json"]).stdout)["rows"][0]["these"] is None
+    assert "out of reach" in CliRunner().invoke(app, hopeless).stdout
     assert "how many problems" in str(CliRunner().invoke(app, ["plan"]).exception)
