@@ -39,7 +39,7 @@ def test_a_ledger_at_the_edge(tmp_path: Path, edge: str) -> None:
     assert (change["low"][0] is None) == (len(base) == 1)
     assert change["these_low"][0] <= change["value"][0] <= change["these_high"][0]
     peers = _json(["compare", *paths, "--peers", "-o", str(tmp_path / "peers"), "--json"])
-    assert [run["rank"][0] for run in peers["runs"]][0] == 1
+    assert peers["runs"][0]["rank"][0] == 1
 
 
 def _json(command: list[str]) -> dict[str, Any]:
