@@ -204,8 +204,10 @@ def as_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     head = [table.head[0]]
-    for name, has, both in zip_longest(table.head[1:], wide, twice, fillvalue=False):
-        head += [name, *[f"{name}, 95% interval"] * bool(has), *[f"{name}, 95% interval, these problems"] * bool(both)]
+    for at, name in enumerate(table.head[1:]):
+        spans = [f"{name}, 95% interval"] if at < len(wide) and wide[at] else []
+        spans += [f"{name}, 95% interval, these problems"] if at < len(twice) and twice[at] else []
+        head += [name, *spans]
     writer.writerow(head)
     for row in table.rows:
         cells = [row.label]
