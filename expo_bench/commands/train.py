@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import signal
-import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,6 +17,7 @@ from expo_bench.errors import UserError, install
 
 if TYPE_CHECKING:
     from expo_bench.engines.base import Gauge
+    from expo_bench.evaluation.tally import Tally
     from expo_bench.trainers.folder import TrainingFolder
     from expo_bench.trainers.recipe import Recipe
 
@@ -56,10 +56,11 @@ def train(
     again goes on where a run was stopped. On several devices: accelerate launch -m expo_bench train RECIPE.
     """
     from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.trainers.libraries import quiet
     from expo_bench.trainers.training import load_recipe
 
     check_probe(dry_run, probe)
-    _quiet()
+    quiet()
     if dry_run:
         # before the hub's library is imported: a plan asks nobody
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -110,17 +111,6 @@ def run_name(file: Path | None, recipe: "Recipe") -> str:
     return folder_name(f"{stem}--{recipe.method}", text_digest(run_yaml(recipe)))
 
 
-def _quiet() -> None:
-    """Leave out what other libraries say about versions and devices that concern nobody here."""
-    warnings.filterwarnings("ignore", message="TRL currently supports vLLM")
-    # TRL 1.16 uses the old name in transformers 5.23
-    warnings.filterwarnings("ignore", message="`(is_)?gradient_checkpointing` is deprecated", category=FutureWarning)
-    # TRL imports vLLM wherever it is installed
-    logging.getLogger("vllm").setLevel(logging.ERROR)
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")
-
-
 def _only_first_process(code: int, *, of_node: bool = False) -> None:
     """End a process that is not the first, or not the first of its machine: that one speaks for all."""
     if int(os.environ.get("LOCAL_RANK" if of_node else "RANK", "0")) > 0:
@@ -139,6 +129,7 @@ def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, wi
     import yaml
 
     from expo_bench.costs.estimate import memory, model_size, work
+    from expo_bench.trainers.idle import idle_keys
     from expo_bench.trainers.training import recipe_yaml
 
     trl, *later = _trl_arguments(recipe, folder, n_processes)
@@ -150,6 +141,7 @@ def describe(recipe: "Recipe", folder: "TrainingFolder", n_processes: int, *, wi
         "recipe": yaml.safe_load(recipe_yaml(recipe)),
         "trl": trl,
         "trl_rounds": [_differing(trl, arguments) for arguments in later],
+        "idle": idle_keys(recipe),
         "problems": _problems(recipe) if with_problems else None,
         "work": asdict(done),
         "policy": asdict(size),
@@ -218,6 +210,7 @@ def text_of(found: dict[str, Any]) -> str:
     lines = [
         *(f"trl.{key}: {value}" for key, value in found["trl"].items()),
         *(f"trl of round {number}: {_listed(one)}" for number, one in enumerate(found["trl_rounds"], start=1)),
+        *(f"does nothing: {key} ({why})" for key, why in found["idle"].items()),
         f"problems: {found['problems']}",
         f"a {done['period']}, at most: {drawn}",
         f"the run, at most: {done['periods'] * done['tokens']:,} tokens in {done['periods']:,} {done['period']}s",
@@ -298,6 +291,6 @@ class SilentProgress:
     def note(self, text: str) -> None:
         """Say nothing."""
 
-    def start(self, stage: str, total: int, done: int, gauge: "Gauge | None" = None) -> Callable[[int], None]:
+    def start(self, stage: str, total: int, done: int, gauge: "Gauge | Tally | None" = None) -> Callable[[int], None]:
         """Count nothing."""
         return lambda n_tokens: None

@@ -1,16 +1,16 @@
 """A study: arms (recipes that differ in what is asked) x seeds, trained and evaluated, and read as one result.
 
 Each run is an `expo-bench train` of its own, in its own process and folder, so a study can be stopped at any point and
-goes on with the runs that are not finished. Runs are independent: `jobs` of them share the machine. Runs that would
-evaluate the same base in the same way share one evaluation.
+goes on with the runs that are not finished. Runs are independent: `jobs` of them share the machine, forked from as many
+processes that have imported what training needs. Runs that would evaluate the same base in the same way share one
+evaluation.
 """
 
 import os
+import selectors
 import shutil
-import subprocess
-import sys
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -23,11 +23,11 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Progress
 from expo_bench.settings import Settings, Several, load_settings
 from expo_bench.storage.row_files import write_atomically, writing
+from expo_bench.studies.fork_server import ForkServer
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import differing_keys, load_recipe, recipe_yaml
 
-_POLL_SECONDS = 0.2
 _RESERVED = (".", "..", "candidates", "figures", "ledger", "rates")
 
 
@@ -169,26 +169,28 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
     waiting = [run for run in everything if not run.done]
     advance = progress.start("runs", len(everything), len(everything) - len(waiting))
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    failed = []
-    running: dict[subprocess.Popen[bytes], Run] = {}
-    try:
-        while waiting or running:
-            while waiting and len(running) < jobs:
-                run = waiting.pop(0)
+    with_vllm = any(run.recipe.sampler == "vllm" for run in waiting)
+    failed: list[str] = []
+    with selectors.DefaultSelector() as replies, ExitStack() as held:
+
+        def new_server() -> ForkServer:
+            return held.enter_context(closing(ForkServer(threads, with_vllm=with_vllm)))
+
+        idle = [new_server() for _ in range(min(jobs, len(waiting)))]
+        while waiting or replies.get_map():
+            while waiting and idle:
+                run, server = waiting.pop(0), idle.pop()
                 _take_base_evaluation(run, everything)
-                running[_start(run, threads)] = run
-            for process in [process for process in running if process.poll() is not None]:
-                run = running.pop(process)
-                if process.returncode:
+                _begin(run, server)
+                replies.register(server.replies, selectors.EVENT_READ, (run, server))
+            for key, _ in replies.select():
+                run, server = key.data
+                replies.unregister(server.replies)
+                if server.ended():
                     failed.append(f"{run.arm}, seed {run.seed}: {_last_line(run)}")
                     progress.note(failed[-1])
                 advance(0)
-            time.sleep(_POLL_SECONDS)
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.wait()
+                idle.append(server if server.alive else new_server())
     return failed
 
 
@@ -234,15 +236,13 @@ def _link_or_copy(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def _start(run: Run, threads: int) -> "subprocess.Popen[bytes]":
+def _begin(run: Run, server: ForkServer) -> None:
     recipe = run.folder.path.parent / f"seed-{run.seed}.yaml"
     write_atomically(recipe, recipe_yaml(run.recipe))
-    command = [sys.executable, "-m", "expo_bench", "train", str(recipe), "-o", str(run.folder.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    with writing(_log_path(run)):
-        log = _log_path(run).open("ab")
-    with log:
-        return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment)
+    log = _log_path(run)
+    with writing(log):
+        log.touch()
+    server.begin(["train", str(recipe), "-o", str(run.folder.path)], log)
 
 
 def _log_path(run: Run) -> Path:

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,6 +19,7 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.trainers.checks import checked_problems
 from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens, zero_reward
+from expo_bench.trainers.libraries import quiet, without_vllm
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.trl_fields import depends_on_passes
 
@@ -61,8 +61,10 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
     Raises:
         UserError: bad input, or a folder that another process writes to.
     """
-    _quiet_libraries()
+    quiet()
     try:
+        if recipe.sampler != "vllm":
+            without_vllm()
         import torch
         from accelerate import PartialState
         from accelerate.utils import broadcast_object_list
@@ -149,9 +151,3 @@ def _rounds_record(folder: TrainingFolder) -> dict[str, Any]:
     # only still writes its rollouts beside the rounds
     ledger = [asdict(row) for row in zero_reward(folder.rollouts())]
     return {**found, "zero_reward": ledger} if ledger else found
-
-
-def _quiet_libraries() -> None:
-    """Telemetry only where the user asked for it, and no bars of others between ours."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("TRACKIO_DISABLE_TELEMETRY", "1")
