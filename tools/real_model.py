@@ -98,9 +98,11 @@ def convert(gguf: Path, folder: Path) -> None:
     """Write model and tokenizer as a safetensors folder; `folder` appears whole or not at all."""
     # imported here so that a folder which is there already is named at once
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+    from transformers import AutoModelForCausalLM, GgufConfig
 
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    from expo_bench.engines.loading import find_model, load_tokenizer
+
+    tokenizer = load_tokenizer(find_model(str(gguf)))
     model = AutoModelForCausalLM.from_pretrained(
         gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
     )

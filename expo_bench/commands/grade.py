@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from expo_bench.commands.options import takes_settings
 from expo_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from expo_bench.storage.run_folder import RunFolder
+    pass
 
 
 @takes_settings("expo_bench.settings:ReadingSettings")
@@ -99,17 +98,13 @@ def _chosen(name: str | None, graders: str | None) -> list[str]:
     return chosen
 
 
-def _grade_by(run: "RunFolder", grader: str, advance: Callable[[int], None]) -> None:
-    from expo_bench.grading.stage import grade
-
-    grade(run, grader=grader, progress=lambda _done, _total: advance(0))
-
-
 def _regrade(path: Path, graders: list[str]) -> None:
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation import metrics
+    from expo_bench.evaluation.tally import counting
     from expo_bench.grading.disagreement import disagreements
     from expo_bench.grading.misread import misread
+    from expo_bench.grading.stage import grade
     from expo_bench.reports import reporting
     from expo_bench.storage.run_folder import RunFolder
 
@@ -118,7 +113,8 @@ def _regrade(path: Path, graders: list[str]) -> None:
     first = graders[0]
     with run.lock(), TerminalProgress() as progress:
         for grader in graders:
-            _grade_by(run, grader, progress.start(f"grading by {grader}", manifest.counts.get("samples", 0), 0))
+            total = manifest.counts.get("samples", 0)
+            grade(run, grader=grader, on_grade=counting(progress, total, f"grading by {grader}"))
         if not_understood := misread(run, first):
             for text, examples in not_understood.lines():
                 progress.note("\n  ".join([text, *examples]))

@@ -43,6 +43,7 @@ def import_(
 
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation import metrics
+    from expo_bench.evaluation.tally import counting
     from expo_bench.grading import stage as grading
     from expo_bench.grading.judge import GRADER
     from expo_bench.importing.agreement import agreement, unanswered
@@ -59,8 +60,7 @@ def import_(
             files, run, benchmark=benchmark, format=format, reading=reading, model=model, note=progress.note
         )
     with run.lock(), TerminalProgress() as progress:
-        advance = progress.start("grading", manifest.counts["samples"], 0)
-        grading.grade(run, progress=lambda _done, _total: advance(0))
+        grading.grade(run, on_grade=counting(progress, manifest.counts["samples"]))
     found = metrics.compute(run, grader=GRADER)
     run.write_metrics(found)
     reporting.report([run], run.report_path, grader=GRADER)

@@ -55,7 +55,7 @@ def likelihood(
         load_settings(Policy, None, {**settings, **_named(model), "engine_options": options}) for model in models
     ]
     if dry_run:
-        _plan(run, policies, probe, as_json)
+        _plan(run, policies, probe, answers, as_json)
         return
     signal.signal(signal.SIGTERM, terminated)
     try:
@@ -83,14 +83,14 @@ def _named(model: str) -> dict[str, str]:
     return {"model": name, **({"revision": revision} if revision else {})}
 
 
-def _plan(run: Path, policies: list[Any], probe: float | None, as_json: bool) -> None:
-    """Print what is left to score under each policy, and what it takes."""
+def _plan(run: Path, policies: list[Any], probe: float | None, answers: int, as_json: bool) -> None:
+    """Print what is left to score and to draw under each policy, and what it takes."""
     from dataclasses import asdict
 
     from expo_bench.costs.costs import likelihood_costs
     from expo_bench.storage.run_folder import RunFolder
 
-    found = estimate(lambda progress: likelihood_costs(RunFolder(run), policies, probe, progress))
+    found = estimate(lambda progress: likelihood_costs(RunFolder(run), policies, probe, progress, answers=answers))
     if as_json:
         typer.echo(json.dumps({"run": str(run), **asdict(found)}))
         return

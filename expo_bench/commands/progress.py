@@ -19,6 +19,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from expo_bench.evaluation.tally import Tally
+
 if TYPE_CHECKING:
     from expo_bench.engines.base import Gauge
 
@@ -29,7 +31,7 @@ _LOG_SECONDS = 30.0
 class Stage:
     """One stage: what is finished of it, and how fast it goes."""
 
-    def __init__(self, name: str, total: int, done: int, gauge: "Gauge | None") -> None:
+    def __init__(self, name: str, total: int, done: int, gauge: "Gauge | Tally | None") -> None:
         self.name, self.total, self.done = name, total, done
         self._before, self._gauge = done, gauge
         self._begun = time.monotonic()
@@ -41,7 +43,12 @@ class Stage:
         self._tokens += n_tokens
 
     def rate(self) -> str:
-        """Return the tokens a second since the stage began, those of unfinished samples too, and how many run."""
+        """Return the tokens a second since the stage began, those of unfinished samples too, and how many run.
+
+        Of grading, the share of right answers so far.
+        """
+        if isinstance(self._gauge, Tally):
+            return self._gauge.told()
         running, unfinished = (self._gauge.running, self._gauge.tokens) if self._gauge else (0, 0)
         tokens = self._tokens + unfinished
         seconds = max(time.monotonic() - self._begun, 1e-9)
@@ -112,7 +119,7 @@ class TerminalProgress:
         """Print one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, stage: str, total: int, done: int, gauge: "Gauge | None" = None) -> Callable[[int], None]:
+    def start(self, stage: str, total: int, done: int, gauge: "Gauge | Tally | None" = None) -> Callable[[int], None]:
         """Begin a stage; see `evaluation.Progress`."""
         begun = Stage(stage, total, done, gauge)
         task = self._bars.add_task(stage, total=total, completed=done, stage=begun)

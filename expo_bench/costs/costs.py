@@ -12,6 +12,7 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Plan, Progress
 from expo_bench.evaluation.spending import CHARACTERS, money, prompt_tokens
 from expo_bench.likelihood.pipeline import Policy
+from expo_bench.likelihood.sampled_answers import MAX_TOKENS, missing_answers
 from expo_bench.likelihood.scoring import missing_likelihoods
 from expo_bench.rows import Candidate
 from expo_bench.storage.run_folder import RunFolder
@@ -25,6 +26,9 @@ GRADE_BYTES = 200
 """Bytes of a grade's row. Seen: 172."""
 _LIKELIHOOD, _SCORED = 650, 13
 """Bytes of a likelihood's row, and of a token in its arrays. Seen: 609, and 12.6."""
+
+_SLOT_ANSWERS = 140
+"""Bytes of a row of sampled answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +132,10 @@ def _row_costs(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) ->
     return found
 
 
-def likelihood_costs(run: RunFolder, policies: Sequence[Policy], seconds: float | None, progress: Progress) -> Estimate:
-    """Return what is left to take of scoring a run's candidates; as `run_costs`.
+def likelihood_costs(
+    run: RunFolder, policies: Sequence[Policy], seconds: float | None, progress: Progress, *, answers: int = 0
+) -> Estimate:
+    """Return what is left to take of scoring a run's candidates, and of `answers` short ones a slot; as `run_costs`.
 
     Raises:
         UserError: the folder holds no candidates, or a probe's engine cannot be used.
@@ -145,6 +151,12 @@ def likelihood_costs(run: RunFolder, policies: Sequence[Policy], seconds: float 
             costs.append(Cost(stage=f"loading {policy.name}", seconds=loading))
             notes.append(f"{policy.name}: {scored.tokens / scored.seconds:,.0f} tokens/s, {scored.chains} chains")
         costs.append(_scoring_cost(policy, lacking, scored))
+        slots = len(missing_answers(run, policy.name, answers)) if answers else 0
+        if slots:
+            drawn = slots * answers
+            stage = f"answers of {policy.name}"
+            costs.append(Cost(stage=stage, count=drawn, most_tokens=drawn * MAX_TOKENS, disk=slots * _SLOT_ANSWERS))
+            notes += [f"{stage}: not probed, their time is not in the sum"] if seconds is not None else []
     return Estimate(costs=costs, notes=notes)
 
 

@@ -109,9 +109,21 @@ def load_tokenizer(files: ModelFiles, *, local_files_only: bool = False) -> Any:
     if base is not None and not Path(files.path, "tokenizer_config.json").is_file():
         return load_tokenizer(base, local_files_only=local_files_only)
     try:
-        return AutoTokenizer.from_pretrained(files.path, local_files_only=local_files_only, **files.arguments())
+        return AutoTokenizer.from_pretrained(
+            files.path, local_files_only=local_files_only, **files.arguments(), **_wish_for_bos(files)
+        )
     except (OSError, ValueError, ImportError) as error:
         raise _cannot_load(files, error) from error
+
+
+def _wish_for_bos(files: ModelFiles) -> dict[str, bool]:
+    """Return whether a GGUF file wants its beginning-of-sequence token before a text, which transformers leaves out."""
+    if files.gguf_file is None:
+        return {}
+    from gguf import GGUFReader
+
+    field = GGUFReader(Path(files.path, files.gguf_file)).get_field("tokenizer.ggml.add_bos_token")
+    return {} if field is None else {"add_bos_token": bool(field.contents())}
 
 
 def check_device(device: str) -> None:

@@ -7,6 +7,7 @@ from expo_bench.evaluation import metrics
 from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params, warnings
 from expo_bench.evaluation.sampling import sample
 from expo_bench.evaluation.spending import Spending, prompt_tokens
+from expo_bench.evaluation.tally import counting
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.misread import misread
 from expo_bench.grading.stage import grade
@@ -27,8 +28,7 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
             progress.note(warning)
         manifest = _draw(planned, progress)
         total = len(planned.problems) * config.n
-        advance = progress.start("grading", total, 0)
-        statuses = grade(run, progress=lambda _done, _total: advance(0))
+        statuses = grade(run, on_grade=counting(progress, total))
         if not_understood := misread(run, GRADER):
             for text, examples in not_understood.lines():
                 progress.note("\n  ".join([text, *examples]))

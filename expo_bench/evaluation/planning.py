@@ -20,6 +20,7 @@ from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.evaluation.sampling import missing_samples
+from expo_bench.evaluation.tally import Tally
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.misread import unread_golds
 from expo_bench.problems import Loaded, Reading, budget, load_all, select
@@ -37,10 +38,10 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Take one line that the user should read."""
 
-    def start(self, stage: str, total: int, done: int, gauge: Gauge | None = None) -> Callable[[int], None]:
+    def start(self, stage: str, total: int, done: int, gauge: Gauge | Tally | None = None) -> Callable[[int], None]:
         """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each.
 
-        `gauge` tells what is being written before any unit is whole.
+        `gauge` tells what is being written before any unit is whole, or what the units say so far.
         """
         ...
 

@@ -25,7 +25,7 @@ def grade(
     *,
     judge: Judge | None = None,
     grader: str = GRADER,
-    progress: Callable[[int, int], None] | None = None,
+    on_grade: Callable[[bool | None], None] | None = None,
 ) -> Counter[str]:
     """Grade the samples that this grader has not graded yet; return how many have which status, old grades included.
 
@@ -35,33 +35,32 @@ def grade(
         run: its file of grades is appended to; the caller holds its lock.
         judge: stays open; by default one is opened for this run.
         grader: name of the verdicts and of their file; one of `rivals.RIVALS` judges by that one's rules.
-        progress: called for each grade with the number done and the number of samples.
+        on_grade: called for each grade with whether the answer is right; None where nobody can tell.
 
     Raises:
         UserError: a sample belongs to no problem of the run, a file is damaged, or `grader` is no name for a file.
     """
     if not re.fullmatch(r"\w[\w.+-]*", grader):
         raise UserError(f"{grader!r} cannot name a grades file; use letters, digits, points and dashes")
-    total = sum(1 for _ in run.sample_keys()) if progress else 0
     counts = Counter[str]()
     done: dict[str, int] = {}  # problem -> bit set of sample indexes
 
-    def count(status: str) -> None:
-        counts[status] += 1
-        if progress:
-            progress(counts.total(), total)
+    def count(one: Grade | Verdict) -> None:
+        counts[one.status] += 1
+        if on_grade:
+            on_grade(one.correct)
 
     with _open(judge) as judge, Appender(run.grades_path(grader)) as grades:
         classes = _Classes(judge)
         for row in run.grades(grader):
             done[row.problem_id] = done.get(row.problem_id, 0) | 1 << row.sample_index
             classes.remember(row)
-            count(row.status)
+            count(row)
         if all(done.get(problem_id, 0) >> index & 1 for problem_id, index, _ in run.sample_keys()):
             return counts
         batch: list[Judged] = []
         for judged in _judge_samples(run, done, judge, grader):
-            count(judged[-1].status)
+            count(judged[-1])
             batch.append(judged)
             if len(batch) == _BATCH:
                 grades.append(_rows(batch, classes, grader))

@@ -18,6 +18,7 @@ from expo_bench.evaluation.planning import (
     resume_candidates_config,
     warnings,
 )
+from expo_bench.evaluation.tally import counting
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
 from expo_bench.likelihood import two_property
@@ -52,8 +53,7 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
         manifest = _draw(planned, config, progress)
         if config.draws_own:
             total = len(planned.problems) * config.n
-            advance = progress.start("grading", total, 0)
-            grade(run, judge=judge, progress=lambda _done, _total: advance(0))
+            grade(run, judge=judge, on_grade=counting(progress, total))
         left_out = candidates(
             run,
             planned.problems,

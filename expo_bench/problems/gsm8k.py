@@ -3,8 +3,9 @@ r"""GSM8K: word problems of grade school, 7,473 to train on and 1,319 to test.
 Cobbe et al. 2021, https://arxiv.org/abs/2110.14168. https://huggingface.co/datasets/openai/gsm8k, configuration
 "main". MIT licence. A row:
     {"question": "What are 2 boxes of 600 eggs?", "answer": "There are 2*600=<<2*600=1200>>1200 eggs.\n#### 1,200"}
-The gold answer stands after "####" and loses its thousands separators. What is before is the solution; the <<...>> in
-it told a calculator what to compute during the authors' sampling, and is taken out.
+The gold answer stands after "####" and loses its thousands separators. The whole is the solution, which without its
+last line would end without an answer; the <<...>> in it told a calculator what to compute during the authors' sampling,
+and is taken out.
 """
 
 import re
@@ -17,11 +18,12 @@ _CALCULATION = re.compile(r"<<[^<>]*>>")
 
 def parse(row: Row) -> Entry:
     """Read a row of either split."""
-    solution, mark, gold = fields.required(row, "answer").rpartition("####")
+    text = fields.required(row, "answer")
+    worked, mark, gold = text.rpartition("####")
     return Entry(
         question=fields.required(row, "question"),
         answer=fields.answer({"answer": gold.replace(",", "")}) if mark else "",
-        solution=_CALCULATION.sub("", solution).strip() or None,
+        solution=_CALCULATION.sub("", text) if worked.strip() else None,
     )
 
 

@@ -207,9 +207,11 @@ class Recipe(ProblemReading):
         every = self.updates_per_batch
         for key, steps in (("steps", self.steps), ("save_every", self.checkpoint_every)):
             if steps % every:
+                own = ", ".join(f"{name} {value}" for name, value in self.of_method.defaults.items())
                 raise ValueError(
                     f"{key} ({steps}) must be a multiple of minibatches * iterations ({every}): a batch of rollouts "
                     "serves so many steps, and a run goes on at its beginning"
+                    + (f"; {self.method} has {own} where the recipe says nothing" if own else "")
                 )
         idle = sorted(sections.idle(self.trl, every, self.sampler))
         if idle:

@@ -8,6 +8,7 @@ from expo_bench.commands import progress
 from expo_bench.commands.progress import Stage, TerminalProgress
 from expo_bench.engines.base import Gauge, Request, SamplingParams
 from expo_bench.engines.transformers.engine import TransformersEngine
+from expo_bench.evaluation.tally import Tally, counting
 from expo_bench.problems import micro
 from expo_bench.prompts import BOXED
 
@@ -33,6 +34,17 @@ def test_tokens_of_unfinished_samples_count(clock: list[float]) -> None:
     assert stage.line() == "sampling 5/10  20 tokens/s, 2 running"
     gauge.running = 1
     assert stage.line() == "sampling 5/10  20 tokens/s, 1 running  20 s left"
+
+
+def test_grading_tells_how_many_are_right_so_far(
+    monkeypatch: pytest.MonkeyPatch, clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TerminalProgress() as shown:
+        count = counting(shown, 4)
+        for correct in (True, None, False, True):
+            count(correct)
+    assert capsys.readouterr().err.strip() == "grading 4/4  66.7% right  0 s left"
+    assert Stage("grading", 4, 0, Tally()).line() == "grading 0/4  "
 
 
 def test_a_log_has_a_line_before_the_first_sample_is_whole(

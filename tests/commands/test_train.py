@@ -84,6 +84,8 @@ def test_dry_run_says_what_a_run_would_cost(recipe):
     assert expected.items() <= found["work"].items()
     assert found["problems"] == "8 of micro (train)"
     assert found["trl"]["max_completion_length"] == 40
+    shown = CliRunner().invoke(app, ["train", recipe, "expo.refresh_every=5", "--dry-run"]).stdout
+    assert found["idle"] == {} and "# does nothing: expo.refresh_every (expo.policy is step)\n" in shown
     assert not Path("results").exists()
 
 

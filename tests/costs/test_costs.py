@@ -105,8 +105,14 @@ def test_candidates_and_their_likelihoods(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     plain = likelihood_costs(run.run, [policy], None, TerminalProgress()).costs
     loading, scoring = likelihood_costs(run.run, [policy], 5, TerminalProgress()).costs
+    scored, drawn = likelihood_costs(run.run, [policy], None, TerminalProgress(), answers=2).costs
+    assert scored == plain[0]
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    measure(run.run, [policy], TerminalProgress())
+    measure(run.run, [policy], TerminalProgress(), answers=2)
+    answers = [*run.run.slot_answers("micro")]
+    assert drawn.count == 2 * len(answers) and drawn.most_tokens == 32 * drawn.count
+    assert drawn.disk == pytest.approx(run.run.slot_answers_path("micro").stat().st_size, rel=0.3)
+    assert len(likelihood_costs(run.run, [policy], None, TerminalProgress(), answers=2).costs) == 1
     rows = [*run.run.likelihoods("micro")]
     assert scoring.count == plain[0].count == len(rows)
     assert scoring.tokens == plain[0].tokens == sum(row.n_tokens for row in rows)

@@ -105,11 +105,12 @@ def test_resume_adds_what_is_missing(tmp_path: Path, judge: Judge) -> None:
     whole = path.read_bytes()
     torn = whole[: len(whole) * 2 // 3]
     path.write_bytes(torn)
-    calls: list[tuple[int, int]] = []
-    assert grade(run, judge=judge, progress=lambda done, total: calls.append((done, total))) == {"graded": 1200}
+    calls: list[bool | None] = []
+    assert grade(run, judge=judge, on_grade=calls.append) == {"graded": 1200}
     assert path.read_bytes().startswith(torn.rpartition(b"\n")[0])
     assert len(by_key(run.grades(GRADER))) == 1200
-    assert calls == [(done, 1200) for done in range(1, 1201)]
+    # a right one of each problem, whether it was graded before or now
+    assert (len(calls), calls.count(True)) == (1200, 2)
     before = path.read_bytes()
     grade(run, judge=judge)
     assert path.read_bytes() == before

@@ -169,8 +169,10 @@ def test_assignments() -> None:
 
 BOX = "Then $x=\\boxed{4}$."
 SHAPES: dict[str, tuple[list[dict[str, Any]], Reading, tuple[Any, ...]]] = {
-    "GSM8K": ([{"question": "x?", "answer": "2*2=<<2*2=4>>4 pens.\n#### 4"}], Reading(), ("x?", "4", "2*2=4 pens.")),
-    "thousands": ([{"question": "x?", "answer": "So\n#### 1,204"}], Reading(), ("x?", "1204", "So")),
+    "GSM8K": (
+        [{"question": "x?", "answer": "2*2=<<2*2=4>>4 pens.\n#### 4"}], Reading(), ("x?", "4", "2*2=4 pens.\n#### 4")
+    ),
+    "thousands": ([{"question": "x?", "answer": "So\n#### 1,204"}], Reading(), ("x?", "1204", "So\n#### 1,204")),
     "a box in the answer": ([{"question": "x?", "answer": BOX}], Reading(), ("x?", "4", None)),
     "solution alone": ([{"problem": "x?", "solution": BOX}], Reading(), ("x?", "4", BOX)),
     "capitals": ([{"Question": "x?", "Answer": 4}], Reading(), ("x?", "4", None)),

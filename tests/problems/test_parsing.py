@@ -123,10 +123,10 @@ def test_omni_math_repairs_only_what_was_a_command(damaged: str, whole: str) -> 
 @pytest.mark.parametrize(
     ("text", "answer", "solution"),
     [
-        ("2*600=<<2*600=1200>>1200 eggs.\n#### 1,200", "1200", "2*600=1200 eggs."),
-        ("So -3.\n#### -3", "-3", "So -3."),
+        ("2*600=<<2*600=1200>>1200 eggs.\n#### 1,200", "1200", "2*600=1200 eggs.\n#### 1,200"),
+        ("So -3.\n#### -3", "-3", "So -3.\n#### -3"),
         ("#### 5", "5", None),
-        ("#### is no mark.\n#### 5", "5", "#### is no mark."),
+        ("#### is no mark.\n#### 5", "5", "#### is no mark.\n#### 5"),
         ("There is no mark.", "", None),
     ],
 )

@@ -51,10 +51,10 @@ def gold_answer(value: Any) -> str:
 
 
 def worked_solution(value: Any) -> str | None:
-    """Return the solution that an answer of GSM8K's shape holds before its "####"; None where it has none."""
-    if not isinstance(value, str) or GOLD_MARK not in value:
+    """Return the solution that an answer of GSM8K's shape is; None where nothing stands before its "####"."""
+    if not isinstance(value, str) or not value.rpartition(GOLD_MARK)[0].strip():
         return None
-    return _CALCULATION.sub("", value.rpartition(GOLD_MARK)[0]).strip() or None
+    return _CALCULATION.sub("", value).strip()
 
 
 def optional_text(value: Any, name: str) -> str | None:

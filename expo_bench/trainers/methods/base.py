@@ -42,6 +42,11 @@ class Method:
         return False
 
     @classmethod
+    def explains(cls, recipe: "Recipe") -> bool:
+        """Tell whether the recipe's `explain_prompt` is shown to anybody."""
+        return False
+
+    @classmethod
     def check(cls, recipe: "Recipe") -> None:
         """See that the recipe fits the method.
 
@@ -124,6 +129,11 @@ class OnlineMethod(Method):
 
     def __init__(self, settings: Any, tools: Tools) -> None:
         self.settings, self.tools = settings, tools
+
+    @classmethod
+    def explains(cls, recipe: "Recipe") -> bool:
+        """Tell whether self-explanations are drawn; see `Method`."""
+        return "self_explanation" in cls.drawn_at_most(recipe.settings, recipe.num_generations)
 
     @classmethod
     def drawn_at_most(cls, settings: Any, num_generations: int) -> dict[str, int]:

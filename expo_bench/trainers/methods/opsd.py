@@ -1,7 +1,7 @@
 """OPSD: the policy that sees the solution teaches the one that does not, on the latter's own chains."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,9 @@ from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.methods.hints import shown
 from expo_bench.trainers.methods.teaching import set_teacher, taught
+
+if TYPE_CHECKING:
+    from expo_bench.trainers.recipe import Recipe
 
 
 class Opsd(OnlineMethod):
@@ -32,6 +35,11 @@ class Opsd(OnlineMethod):
         clip: float = Field(default=2.0, gt=0)
         """Nats; the source's is not known to us."""
         reward: bool = False
+
+    @classmethod
+    def explains(cls, recipe: "Recipe") -> bool:
+        """Tell that the teacher sees that prompt, where there is no solution at least; see `Method`."""
+        return True
 
     def prepare(self, groups: Sequence[Group]) -> None:
         """Score the members under the prompt that shows more."""

@@ -45,6 +45,11 @@ class RoundsMethod(Method):
     """The sections of the recipe that it reads, of expo, preference and still."""
 
     @classmethod
+    def explains(cls, recipe: "Recipe") -> bool:
+        """Tell whether self-explanations are drawn; see `Method`."""
+        return bool({"self_explanation", "rationalised"} & set(cls.sources))
+
+    @classmethod
     def rows(cls, one: OfProblem) -> list[dict[str, Any]]:
         """Return what is learned of a problem."""
         raise NotImplementedError
@@ -59,7 +64,7 @@ class RoundsMethod(Method):
         """Return how many rounds draw, and the own samples and self-explanations of each, at most."""
         problems = recipe.prompts_per_step * recipe.steps // recipe.rounds
         own = recipe.num_generations if {"own", "rationalised"} & set(cls.sources) else 0
-        explained = recipe.expo.per_problem if {"self_explanation", "rationalised"} & set(cls.sources) else 0
+        explained = recipe.expo.per_problem if cls.explains(recipe) else 0
         return recipe.rounds, problems * own, problems * explained
 
     @classmethod

@@ -98,7 +98,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._beside: list[Chain] = []
         self._pass: Pass | None = None
         self._inputs: dict[str, Any] = {}
-        self._gap = 0.0
+        self._gap, self._term = 0.0, 0.0
         self._checked = False
 
     def _anyone(self, one: bool) -> bool:
@@ -231,6 +231,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         # mean over the step's groups, of which DDP averages what each process holds
         groups = self._recipe.prompts_per_step / self.accelerator.num_processes
         term: torch.Tensor = self._method.term(done) / groups
+        self._term += float(term)
         return loss - self._method.coefficient() * term
 
     def _get_per_token_logps_and_entropies(
@@ -353,6 +354,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             means = [(row.sum_logprob or 0.0) / max(1, row.n_tokens) for row in learned]
             self._metrics["train"]["term/mean_logprob"].append(sum(means) / len(means))
             self._metrics["train"]["term/coefficient"].append(self._method.coefficient())
+        if self._method.beside_at_most(self._recipe.settings):
+            self._metrics["train"]["term/value"].append(self._value_of_term())
         gap = self._largest_gap()
         self._metrics["train"]["sampling/logprob_gap"].append(gap)
         if not self._checked and gap > LARGEST_GAP and not self._drops_out():
@@ -362,6 +365,13 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             )
         self._checked = True
         return rows
+
+    def _value_of_term(self) -> float:
+        """Return the term of the step, without its coefficient: what its passes added up, a mean over processes."""
+        value, self._term = self._term, 0.0
+        if self.accelerator.num_processes == 1:
+            return value
+        return float(self.accelerator.gather(torch.tensor([value], device=self.accelerator.device)).mean())
 
     def _largest_gap(self) -> float:
         gap, self._gap = self._gap, 0.0

@@ -128,6 +128,7 @@ def test_term_equals_a_hand_computed_value(tmp_path, judge, method, normalise):
         assert one.sum_logprob == pytest.approx(logprobs.sum().item(), rel=1e-4)
         expected += (logprobs.mean() if normalise == "tokens" else logprobs.sum()).item() / 2
     assert (without - with_term).item() == pytest.approx(0.3 * expected, rel=1e-3)
+    assert trainer._value_of_term() == pytest.approx(expected, rel=1e-3)
 
 
 def test_term_learns_under_the_prompt_that_hides_the_answer(tmp_path, judge):
