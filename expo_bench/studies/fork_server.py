@@ -78,8 +78,8 @@ def _serve() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         _, status = os.waitpid(run, 0)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
-        sys.stdout.flush()
+        with contextlib.suppress(BrokenPipeError):  # the study was killed
+            os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
 
 
 def _stop(run: int) -> None:

@@ -20,7 +20,7 @@ _context.set_forkserver_preload(
         "expo_bench.engines.transformers.engine",
         "expo_bench.reports.reporting",
         "expo_bench.trainers.rounds.learning",
-        "expo_bench.trainers.online.online",
+        "expo_bench.trainers.online.run",
     ]
 )
 
