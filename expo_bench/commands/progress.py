@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -19,10 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from expo_bench.engines.base import Gauge
 from expo_bench.evaluation.tally import Tally
-
-if TYPE_CHECKING:
-    from expo_bench.engines.base import Gauge
 
 _FIRST_LINE_SECONDS = 2.0
 _LOG_SECONDS = 30.0
@@ -31,7 +28,7 @@ _LOG_SECONDS = 30.0
 class Stage:
     """One stage: what is finished of it, and how fast it goes."""
 
-    def __init__(self, name: str, total: int, done: int, gauge: "Gauge | Tally | None") -> None:
+    def __init__(self, name: str, total: int, done: int, gauge: Gauge | Tally | None) -> None:
         self.name, self.total, self.done = name, total, done
         self._before, self._gauge = done, gauge
         self._begun = time.monotonic()
@@ -49,7 +46,7 @@ class Stage:
         """
         if isinstance(self._gauge, Tally):
             return self._gauge.told()
-        running, unfinished = (self._gauge.running, self._gauge.tokens) if self._gauge else (0, 0)
+        running, unfinished = (0, 0) if self._gauge is None else (self._gauge.running, self._gauge.tokens)
         tokens = self._tokens + unfinished
         seconds = max(time.monotonic() - self._begun, 1e-9)
         parts = [f"{tokens / seconds:,.0f} tokens/s"] if tokens else []
@@ -62,7 +59,7 @@ class Stage:
         foretells many times too much.
         """
         finished = self.done - self._before
-        if not finished or finished < (self._gauge.running if self._gauge else 0):
+        if not finished or (isinstance(self._gauge, Gauge) and finished < self._gauge.running):
             return ""
         seconds = (time.monotonic() - self._begun) / finished * (self.total - self.done)
         return f"{seconds:.0f} s left"
@@ -119,7 +116,7 @@ class TerminalProgress:
         """Print one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, stage: str, total: int, done: int, gauge: "Gauge | Tally | None" = None) -> Callable[[int], None]:
+    def start(self, stage: str, total: int, done: int, gauge: Gauge | Tally | None = None) -> Callable[[int], None]:
         """Begin a stage; see `evaluation.Progress`."""
         begun = Stage(stage, total, done, gauge)
         task = self._bars.add_task(stage, total=total, completed=done, stage=begun)

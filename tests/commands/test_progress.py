@@ -44,7 +44,7 @@ def test_grading_tells_how_many_are_right_so_far(
         for correct in (True, None, False, True):
             count(correct)
     assert capsys.readouterr().err.strip() == "grading 4/4  66.7% right  0 s left"
-    assert Stage("grading", 4, 0, Tally()).line() == "grading 0/4  "
+    assert Stage("grading", 4, 0, Tally()).line() == "grading 0/4"
 
 
 def test_a_log_has_a_line_before_the_first_sample_is_whole(
