@@ -231,7 +231,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         # mean over the step's groups, of which DDP averages what each process holds
         groups = self._recipe.prompts_per_step / self.accelerator.num_processes
         term: torch.Tensor = self._method.term(done) / groups
-        self._term += float(term)
+        self._term += float(term.detach())
         return loss - self._method.coefficient() * term
 
     def _get_per_token_logps_and_entropies(
