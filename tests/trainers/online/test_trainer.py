@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer import utils
 
 from expo_bench.engines.rendering import chain_ids, problem_ids
+from expo_bench.errors import UserError
 from expo_bench.grading.judge import Judge
 from expo_bench.prompts import BOXED
 from expo_bench.trainers.arguments import grpo_arguments
@@ -272,3 +274,20 @@ def test_the_head_sees_the_scored_tokens_only_and_the_gradient_is_the_same(tmp_p
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("sampler", ["slots", "transformers"])
+def test_a_model_that_counts_positions_from_the_padding_is_refused(tmp_path, sampler):
+    tokenizer = load_policy(recipe())[1]
+    # wide weights, so that a position is as much as a token
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=256, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path / "gpt2")
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    # questions of several lengths
+    chosen = recipe("grpo", model=str(tmp_path / "gpt2"), levels=(1, 5), steps=1, prompts_per_step=4, sampler=sampler)
+    with pytest.raises(UserError, match="do not compute the same policy; positions counted from the left padding"):
+        run(tmp_path / "run", chosen)
