@@ -13,7 +13,8 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Plan, Progress, plan
 from expo_bench.settings import ProblemReading
 from expo_bench.trainers.callbacks import evaluation_settings
-from expo_bench.trainers.recipe import Evaluation, Recipe
+from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import Evaluation
 
 Known = MutableMapping[str, Drawn]
 """What probes have seen, by their settings."""

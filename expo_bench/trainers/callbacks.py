@@ -18,7 +18,8 @@ from expo_bench.evaluation.planning import Progress, plan
 from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import append_line, write_atomically
 from expo_bench.trainers.folder import TrainingFolder
-from expo_bench.trainers.recipe import Evaluation, Recipe
+from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import Evaluation
 
 _SAME = 1e-3
 """Nats a token that numbers of 16 bits may be away from themselves."""

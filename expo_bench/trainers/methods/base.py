@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from expo_bench.rows import Problem
 from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.chains import Chain, Draw, Group
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Method:
@@ -37,17 +35,17 @@ class Method:
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell whether it would do nothing of its own on problems without solutions."""
         return False
 
     @classmethod
-    def explains(cls, recipe: "Recipe") -> bool:
+    def explains(cls, recipe: RecipeFields) -> bool:
         """Tell whether the recipe's `explain_prompt` is shown to anybody."""
         return False
 
     @classmethod
-    def check(cls, recipe: "Recipe") -> None:
+    def check(cls, recipe: RecipeFields) -> None:
         """See that the recipe fits the method.
 
         Raises:

@@ -1,11 +1,9 @@
 """DPO on the benchmark's solutions: the baseline of ExP-DPO that learns from somebody else's chains."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expo_bench.trainers.methods.rounds import OfProblem, RoundsMethod
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class DpoExpert(RoundsMethod):
@@ -19,7 +17,7 @@ class DpoExpert(RoundsMethod):
     sections = ("preference",)
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell that it does; see `Method`."""
         return True
 

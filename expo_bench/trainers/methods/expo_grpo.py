@@ -1,7 +1,7 @@
 """ExP-GRPO: GRPO, and self-explanations learned beside the group."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -17,9 +17,7 @@ from expo_bench.trainers.methods.terms import (
     scheduled,
     share_weights,
 )
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class ExpoGrpo(OnlineMethod):
@@ -57,7 +55,7 @@ class ExpoGrpo(OnlineMethod):
         self._warner = Warner(settings.warn_after)
 
     @classmethod
-    def check(cls, recipe: "Recipe") -> None:
+    def check(cls, recipe: RecipeFields) -> None:
         """See that the recipe fits; see `Method.check`."""
         settings: Any = recipe.settings
         check_temperature(recipe, settings.weight)

@@ -1,15 +1,13 @@
 """GHPO: where no completion is right, more and more of the solution is shown."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expo_bench.settings import Settings as Section
 from expo_bench.settings import Several
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun, is_unsolved, under
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Ghpo(OnlineMethod):
@@ -27,7 +25,7 @@ class Ghpo(OnlineMethod):
         shares: Several[float] = (0.25, 0.5, 0.75)
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell that it does; see `Method`."""
         return True
 

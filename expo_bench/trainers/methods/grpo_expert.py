@@ -1,7 +1,7 @@
 """GRPO with expert chains: the rival of ExP-GRPO that learns from somebody else's solutions."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Group
@@ -13,9 +13,7 @@ from expo_bench.trainers.methods.terms import (
     scheduled,
     share_weights,
 )
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class GrpoExpert(OnlineMethod):
@@ -37,13 +35,13 @@ class GrpoExpert(OnlineMethod):
         self._warner = Warner(settings.warn_after)
 
     @classmethod
-    def check(cls, recipe: "Recipe") -> None:
+    def check(cls, recipe: RecipeFields) -> None:
         """See that the recipe fits; see `Method.check`."""
         settings: Any = recipe.settings
         check_temperature(recipe, settings.weight)
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell whether the term counts; see `Method`."""
         settings: Any = recipe.settings
         return bool(settings.weight)

@@ -1,12 +1,10 @@
 """GSPO: GRPO whose ratio is that of whole chains."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from expo_bench.trainers.methods.base import OnlineMethod
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Gspo(OnlineMethod):
@@ -23,7 +21,7 @@ class Gspo(OnlineMethod):
     defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 4}
 
     @classmethod
-    def check(cls, recipe: "Recipe") -> None:
+    def check(cls, recipe: RecipeFields) -> None:
         """See that there is a ratio; see `Method.check`."""
         if recipe.updates_per_batch == 1:
             raise ValueError("gspo is grpo while a batch of rollouts serves one update: set minibatches or iterations")

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from statistics import mean
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,9 +11,7 @@ from expo_bench.settings import Several
 from expo_bench.trainers.methods.base import OnlineMethod, Pass, known, told
 from expo_bench.trainers.methods.chains import Chain, Draw, Group
 from expo_bench.trainers.methods.terms import passes
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Luffy(OnlineMethod):
@@ -45,7 +43,7 @@ class Luffy(OnlineMethod):
     defaults: ClassVar[Mapping[str, Any]] = {"minibatches": 2}
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell whether the guest is an expert; see `Method`."""
         settings: Any = recipe.settings
         return bool(settings.guest == "expert")

@@ -1,6 +1,6 @@
 """POPE: of each problem, bare groups and groups that are shown the beginning of a solution."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -8,9 +8,7 @@ from expo_bench.settings import Settings as Section
 from expo_bench.trainers.methods.base import OnlineMethod
 from expo_bench.trainers.methods.chains import Draw, Group
 from expo_bench.trainers.methods.hints import begun
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Pope(OnlineMethod):
@@ -30,7 +28,7 @@ class Pope(OnlineMethod):
         """Of the solution's characters."""
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell that it does; see `Method`."""
         return True
 

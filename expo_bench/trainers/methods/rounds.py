@@ -1,12 +1,10 @@
 """Methods in rounds: the policy draws once a round, rows are made of that, and DPO or SFT learns from them."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from expo_bench.trainers.methods.base import Method
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 _OPTIONAL = ("expo", "preference", "still")
 
@@ -55,12 +53,12 @@ class RoundsMethod(Method):
         raise NotImplementedError
 
     @classmethod
-    def prefers(cls, recipe: "Recipe", number: int) -> bool:
+    def prefers(cls, recipe: RecipeFields, number: int) -> bool:
         """Tell whether round `number` is one of DPO; else it is one of SFT."""
         return cls.trainer == "dpo"
 
     @classmethod
-    def draws_at_most(cls, recipe: "Recipe") -> tuple[int, int, int]:
+    def draws_at_most(cls, recipe: RecipeFields) -> tuple[int, int, int]:
         """Return how many rounds draw, and the own samples and self-explanations of each, at most."""
         problems = recipe.prompts_per_step * recipe.steps // recipe.rounds
         own = recipe.num_generations if {"own", "rationalised"} & set(cls.sources) else 0
@@ -68,7 +66,7 @@ class RoundsMethod(Method):
         return recipe.rounds, problems * own, problems * explained
 
     @classmethod
-    def check(cls, recipe: "Recipe") -> None:
+    def check(cls, recipe: RecipeFields) -> None:
         """See that the recipe has no section that would do nothing; see `Method.check`."""
         for section in _OPTIONAL:
             given = section in recipe.model_fields_set and getattr(recipe, section) is not None

@@ -1,18 +1,16 @@
 """SFT on the benchmark's solutions."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expo_bench.trainers.methods.rounds import OfProblem, RoundsMethod
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class SftExpert(RoundsMethod):
     """The likelihood of the benchmark's solutions is raised; nothing is drawn."""
 
     @classmethod
-    def needs_solutions(cls, recipe: "Recipe") -> bool:
+    def needs_solutions(cls, recipe: RecipeFields) -> bool:
         """Tell that it does; see `Method`."""
         return True
 

@@ -1,11 +1,7 @@
 """STILL-2: imitate long thoughts, explore hard problems, learn again from what was right."""
 
-from typing import TYPE_CHECKING
-
 from expo_bench.trainers.methods.rounds import RoundsMethod
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Still(RoundsMethod):
@@ -20,17 +16,17 @@ class Still(RoundsMethod):
     sections = ("still", "preference")
 
     @classmethod
-    def prefers(cls, recipe: "Recipe", number: int) -> bool:
+    def prefers(cls, recipe: RecipeFields, number: int) -> bool:
         """Tell whether a round is one of DPO: the first one imitates."""
         return recipe.of_still.learn == "dpo" and number > 0
 
     @classmethod
-    def draws_at_most(cls, recipe: "Recipe") -> tuple[int, int, int]:
+    def draws_at_most(cls, recipe: RecipeFields) -> tuple[int, int, int]:
         """Return what is drawn; the first round draws nothing."""
         return recipe.rounds - 1, recipe.of_still.problems * recipe.of_still.rollouts, 0
 
     @classmethod
-    def check(cls, recipe: "Recipe") -> None:
+    def check(cls, recipe: RecipeFields) -> None:
         """See that the section fits; see `Method.check`."""
         if recipe.still is None:
             raise ValueError("still wants the section still, which names its thoughts")

@@ -1,16 +1,14 @@
 """The term beside the policy's: which chains it learns from, and its value."""
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import AliasChoices, Field
 
 from expo_bench.settings import Settings
 from expo_bench.trainers.methods.base import Pass
 from expo_bench.trainers.methods.chains import Chain, Group
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class TermSettings(Settings):
@@ -28,7 +26,7 @@ class TermSettings(Settings):
     """Steps without a chain to learn from, before a warning."""
 
 
-def check_temperature(recipe: "Recipe", weight: float) -> None:
+def check_temperature(recipe: RecipeFields, weight: float) -> None:
     """See that the term is that of the policy itself.
 
     Raises:

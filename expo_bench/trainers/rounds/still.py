@@ -21,7 +21,8 @@ from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.selection import select
 from expo_bench.trainers.data import order
 from expo_bench.trainers.folder import TrainingFolder
-from expo_bench.trainers.recipe import Recipe, Still
+from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import Still
 from expo_bench.trainers.rounds.exploring import Graded, explore, graded_rollouts, ledger, rollout_rows, write_ledger
 from expo_bench.trainers.rounds.imitating import imitated, likelihoods_by_candidate, problem_of, with_perplexity
 from expo_bench.trainers.rounds.pairs import Chain, Row, sequence
