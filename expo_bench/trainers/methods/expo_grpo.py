@@ -1,26 +1,18 @@
 """ExP-GRPO: GRPO, and self-explanations learned beside the group."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Any, Literal
 
 from pydantic import Field
 
 from expo_bench.settings import Several
-from expo_bench.trainers.methods.base import OnlineMethod, Pass
+from expo_bench.trainers.methods.base import Pass
 from expo_bench.trainers.methods.chains import Draw, Group
-from expo_bench.trainers.methods.terms import (
-    TermSettings,
-    Warner,
-    check_temperature,
-    divergence,
-    likelihood,
-    scheduled,
-    share_weights,
-)
+from expo_bench.trainers.methods.terms import TermMethod, TermSettings, divergence
 from expo_bench.trainers.recipe_fields import RecipeFields
 
 
-class ExpoGrpo(OnlineMethod):
+class ExpoGrpo(TermMethod):
     """The policy explains the gold answer to itself, and learns to write that explanation without having seen it.
 
     J = J_GRPO + weight(step) * mean over the step's groups of sum_i w_i l_i, with l_i the log-probability of
@@ -35,8 +27,6 @@ class ExpoGrpo(OnlineMethod):
     Source: arXiv 2507.02834; its prompt, filter and normalisation are not known to us.
     """
 
-    section = "expo"
-
     class Settings(TermSettings):
         """The term, and the chains that it learns from."""
 
@@ -50,15 +40,11 @@ class ExpoGrpo(OnlineMethod):
         filter: Several[Literal["reaches_answer", "no_leak"]] = ("reaches_answer",)
         """What a chain must pass; the paper's filter is not known to us. Truncated chains never pass."""
 
-    def __init__(self, settings: Any, tools: Any) -> None:
-        super().__init__(settings, tools)
-        self._warner = Warner(settings.warn_after)
-
     @classmethod
     def check(cls, recipe: RecipeFields) -> None:
         """See that the recipe fits; see `Method.check`."""
+        super().check(recipe)
         settings: Any = recipe.settings
-        check_temperature(recipe, settings.weight)
         if settings.weight and settings.policy != "step" and recipe.sampler != "slots":
             raise ValueError(
                 f"expo.policy {settings.policy} needs sampler slots: {recipe.sampler} holds the policy of the step only"
@@ -100,22 +86,18 @@ class ExpoGrpo(OnlineMethod):
             found.append(explain)
         return found
 
+    def filters(self) -> Collection[str]:
+        """Return the recipe's filter."""
+        found: Collection[str] = self.settings.filter
+        return found
+
     def seat(self, group: Group) -> None:
         """Seat the own completions in the group, and the explanations beside it."""
-        super().seat(group)
-        share_weights(group, group.of("self_explanation"), self.settings.filter, self.settings.scope)
-
-    def coefficient(self) -> float:
-        """Return the weight of this step."""
-        return scheduled(self.settings, self.tools.progress)
+        self.seat_beside(group, group.of("self_explanation"))
 
     def term(self, done: Pass) -> Any:
         """Return the explanations' likelihood, or minus their divergence."""
         if self.settings.loss == "nll":
-            return likelihood(done, self.settings.normalise)
+            return super().term(done)
         shown = [self.tools.explain_ids(self.tools.problem(one.index)) for one in done.beside]
         return divergence(done, shown, self.settings.normalise)
-
-    def warning(self, groups: Sequence[Group]) -> str | None:
-        """Tell where nothing passes the filter."""
-        return self._warner.warning(groups, self.settings.filter) if self.settings.weight else None

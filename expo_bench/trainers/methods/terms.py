@@ -1,17 +1,17 @@
 """The term beside the policy's: which chains it learns from, and its value."""
 
 from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
-from expo_bench.settings import Settings
-from expo_bench.trainers.methods.base import Pass
+from expo_bench.settings import Settings as Section
+from expo_bench.trainers.methods.base import OnlineMethod, Pass, Tools
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.recipe_fields import RecipeFields
 
 
-class TermSettings(Settings):
+class TermSettings(Section):
     """weight * log pi(chain, answer | question), on chains that are no members of the group."""
 
     weight: float = Field(default=0.04, ge=0, validation_alias=AliasChoices("weight", "beta"))
@@ -24,24 +24,6 @@ class TermSettings(Settings):
     """no_positive: only groups whose own rollouts are all wrong."""
     warn_after: int = Field(default=10, ge=1)
     """Steps without a chain to learn from, before a warning."""
-
-
-def check_temperature(recipe: RecipeFields, weight: float) -> None:
-    """See that the term is that of the policy itself.
-
-    Raises:
-        ValueError: TRL would divide its logits by a temperature.
-    """
-    if weight > 0 and recipe.temperature != 1:
-        raise ValueError(
-            f"{recipe.method} wants temperature 1: TRL divides the logits by it, and the term would be "
-            "that of another policy"
-        )
-
-
-def scheduled(settings: TermSettings, progress: float) -> float:
-    """Return the weight after this share of the run."""
-    return settings.weight * (1 - progress if settings.schedule == "anneal" else 1)
 
 
 def filter_fault(filters: Collection[str], *, truncated: bool, reaches: bool | None, leaks: bool | None) -> str | None:
@@ -71,21 +53,55 @@ def share_weights(group: Group, chains: Sequence[Chain], filters: Collection[str
         one.weight = 1.0 / len(used) if any(one is other for other in used) else 0.0
 
 
-class Warner:
-    """Counts the steps in which no chain could be learned from."""
+class TermMethod(OnlineMethod):
+    """GRPO, and a term beside it; a method says which chains it learns from."""
 
-    def __init__(self, after: int) -> None:
-        self._after, self._steps = after, 0
+    section = "expo"
+    Settings: ClassVar[type[Section]] = TermSettings
 
-    def warning(self, groups: Sequence[Group], filters: Collection[str]) -> str | None:
-        """Return what to tell, each time that so many steps have passed."""
+    def __init__(self, settings: Any, tools: Tools) -> None:
+        super().__init__(settings, tools)
+        self._idle_steps = 0
+
+    @classmethod
+    def check(cls, recipe: RecipeFields) -> None:
+        """See that the term is that of the policy itself; see `Method.check`."""
+        settings: Any = recipe.settings
+        if settings.weight > 0 and recipe.temperature != 1:
+            raise ValueError(
+                f"{recipe.method} wants temperature 1: TRL divides the logits by it, and the term would be "
+                "that of another policy"
+            )
+
+    def filters(self) -> Collection[str]:
+        """Return what a chain must pass; that it is whole goes without saying."""
+        return ()
+
+    def seat_beside(self, group: Group, chains: Sequence[Chain]) -> None:
+        """Seat the own completions in the group, and the chains beside it."""
+        super().seat(group)
+        share_weights(group, chains, self.filters(), self.settings.scope)
+
+    def coefficient(self) -> float:
+        """Return the weight of this step."""
+        weight: float = self.settings.weight
+        return weight * (1 - self.tools.progress if self.settings.schedule == "anneal" else 1)
+
+    def term(self, done: Pass) -> Any:
+        """Return the chains' likelihood."""
+        return likelihood(done, self.settings.normalise)
+
+    def warning(self, groups: Sequence[Group]) -> str | None:
+        """Tell where no chain could be learned from, each time that `warn_after` such steps have passed."""
+        if not self.settings.weight:
+            return None
         used = any(chain.weight for group in groups for chain in group.beside)
-        self._steps = 0 if used else self._steps + 1
-        if not self._steps or self._steps % self._after:
+        self._idle_steps = 0 if used else self._idle_steps + 1
+        if not self._idle_steps or self._idle_steps % self.settings.warn_after:
             return None
         return (
-            f"no chain has passed the filter for {self._steps} steps; training goes on as GRPO "
-            f"(the filter is {', '.join(filters) or 'empty'})"
+            f"no chain has passed the filter for {self._idle_steps} steps; training goes on as GRPO "
+            f"(the filter is {', '.join(self.filters()) or 'empty'})"
         )
 
 
