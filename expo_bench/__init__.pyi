@@ -60,6 +60,7 @@ from .rows import Problem as Problem
 from .rows import Rollout as Rollout
 from .rows import Sample as Sample
 from .storage.run_folder import RunFolder as RunFolder
+from .storage.training_folder import TrainingFolder as TrainingFolder
 
 # training
 from .studies import learning_curves as learning_curves
@@ -70,7 +71,6 @@ from .studies.study import Study as Study
 from .studies.study import load_study as load_study
 from .studies.study import runs as runs
 from .studies.study import train_all as train_all
-from .trainers.folder import TrainingFolder as TrainingFolder
 from .trainers.ledger import generated_tokens as generated_tokens
 from .trainers.ledger import zero_reward as zero_reward
 from .trainers.recipe import Recipe as Recipe

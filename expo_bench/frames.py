@@ -13,7 +13,7 @@ from expo_bench import rows
 from expo_bench.errors import UserError, install
 from expo_bench.grading.judge import GRADER
 from expo_bench.storage.run_folder import RunFolder
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 
 if TYPE_CHECKING:
     import pandas as pd

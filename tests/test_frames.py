@@ -6,7 +6,7 @@ import pytest
 from expo_bench import GRADER, UserError, frames
 from expo_bench.rows import Likelihood, Rollout
 from expo_bench.storage.row_files import Appender
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from tests.fakes import candidate
 from tests.synthetic_runs import GRADER as SYNTHETIC
 from tests.synthetic_runs import make_run

@@ -18,7 +18,7 @@ from expo_bench.errors import UserError, install
 if TYPE_CHECKING:
     from expo_bench.engines.base import Gauge
     from expo_bench.evaluation.tally import Tally
-    from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.storage.training_folder import TrainingFolder
     from expo_bench.trainers.recipe import Recipe
 
 
@@ -55,7 +55,7 @@ def train(
     METHOD is one that `expo-bench list` shows; what is not set has the defaults of docs/train.md. The same command
     again goes on where a run was stopped. On several devices: accelerate launch -m expo_bench train RECIPE.
     """
-    from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.storage.training_folder import TrainingFolder
     from expo_bench.trainers.libraries import quiet
     from expo_bench.trainers.training import load_recipe
 

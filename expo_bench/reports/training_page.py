@@ -15,7 +15,7 @@ from expo_bench.reports.text import short
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.row_index import RowIndex
 from expo_bench.storage.run_folder import RunFolder
-from expo_bench.storage.training_rows import SOURCES, read_log, read_recipe, rollout_index
+from expo_bench.storage.training_folder import SOURCES, TrainingFolder
 
 _SOURCE_WORDS = ("own", "self-explanation", "expert")
 _LOGGED = {
@@ -36,7 +36,7 @@ def training_page(folder: Path, out: Path) -> Path:
     """
     if not (folder / "recipe.yaml").is_file():
         raise UserError(f"{folder} is no training: it has no recipe.yaml")
-    index = rollout_index(folder)
+    index = TrainingFolder(folder).rollout_index()
     while not index.refresh(60):
         continue
     write_atomically(
@@ -47,7 +47,8 @@ def training_page(folder: Path, out: Path) -> Path:
 
 def training_view(folder: Path, index: RowIndex) -> dict[str, Any]:
     """Return what the templates show of a training, as far as its files were read."""
-    recipe, log = read_recipe(folder), read_log(folder)
+    training = TrainingFolder(folder)
+    recipe, log = training.recipe(), training.log()
     columns = index.columns
     steps = [row["step"] for row in log]
     wanted = recipe.get("steps")

@@ -23,8 +23,8 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Progress
 from expo_bench.settings import Settings, Several, load_settings
 from expo_bench.storage.row_files import write_atomically, writing
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.studies.fork_server import ForkServer
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import differing_keys, load_recipe, recipe_yaml
 

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from expo_bench.errors import UserError
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.trl_fields import with_trl
 

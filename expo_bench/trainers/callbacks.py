@@ -17,7 +17,7 @@ from expo_bench.evaluation.pipeline import evaluate
 from expo_bench.evaluation.planning import Progress, plan
 from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import append_line, write_atomically
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.recipe_fields import Evaluation
 

@@ -5,7 +5,7 @@ from re import fullmatch
 
 from expo_bench.errors import span
 from expo_bench.rows import Metric, Rollout
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens
 
 _SHARE = 10  # of the steps at either end

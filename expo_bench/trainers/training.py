@@ -16,8 +16,8 @@ from expo_bench.evaluation.planning import Progress
 from expo_bench.settings import ProblemReading, load_settings
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.checks import checked_problems
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.ledger import generated_tokens, zero_reward
 from expo_bench.trainers.libraries import quiet, without_vllm
 from expo_bench.trainers.recipe import Recipe

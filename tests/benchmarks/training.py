@@ -17,10 +17,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from expo_bench.grading.judge import Judge
 from expo_bench.prompts import BOXED
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import grpo_arguments
 from expo_bench.trainers.callbacks import Records
 from expo_bench.trainers.data import order, prompt_rows, training_problems
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online.run import make_trainer
 from expo_bench.trainers.recipe import Recipe

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from expo_bench.commands.cli import app
 from expo_bench.errors import UserError
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 RECIPE = {

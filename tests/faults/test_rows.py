@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from expo_bench.grading.judge import GRADER
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from tests.faults import pipeline, processes
 from tests.faults import test_train_kills as trained
 from tests.faults.table import Faults

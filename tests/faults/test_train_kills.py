@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from tests.faults import pipeline, processes
 from tests.faults.table import Faults
 

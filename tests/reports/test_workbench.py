@@ -20,7 +20,7 @@ from expo_bench.reports.workbench.shelf import Shelf
 from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import encode
 from expo_bench.storage.run_folder import RunFolder
-from expo_bench.storage.training_rows import rollout_index
+from expo_bench.storage.training_folder import TrainingFolder
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
@@ -65,7 +65,7 @@ def make_training(path: Path) -> None:
 
 def test_a_training_is_told_by_its_rows(folder: Path, tmp_path: Path) -> None:
     path = folder / "study" / "grpo" / "seed-0"
-    index = rollout_index(path)
+    index = TrainingFolder(path).rollout_index()
     index.refresh(60)
     view = training_view(path, index)
     assert view["lead"] == "grpo of micro on micro: 4 of 8 steps."

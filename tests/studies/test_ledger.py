@@ -7,10 +7,10 @@ import pytest
 from expo_bench.grading.judge import GRADER
 from expo_bench.reports.ledger_page import ledger_page
 from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.studies.ledger import study_ledger
 from expo_bench.studies.study import Run
 from expo_bench.studies.tables import ledger_table
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from tests.ledger.ledger_runs import write_run
 

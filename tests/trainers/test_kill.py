@@ -9,7 +9,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 
 STEPS = 30
 KILLS = 10

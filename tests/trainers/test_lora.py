@@ -14,7 +14,7 @@ from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import weights_digest
 from expo_bench.engines.loading import base_of, find_model, load_model, load_tokenizer
 from expo_bench.errors import UserError
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import train

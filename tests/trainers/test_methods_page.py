@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.studies.study import load_study, runs
 from expo_bench.trainers import methods
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.methods.finding import find_method, method_names
 from expo_bench.trainers.training import load_recipe, train
 from tests.fakes import Silent

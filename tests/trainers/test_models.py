@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from expo_bench.engines.loading import find_model
 from expo_bench.errors import UserError
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.callbacks import Records
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.training import load_recipe, train
 from tests.fakes import Silent
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from expo_bench.commands.cli import app
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 
 # on a machine without a GPU, --multi_gpu means two processes on the CPU, where --cpu would mean one
 LAUNCH = [

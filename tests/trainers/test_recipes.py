@@ -15,9 +15,9 @@ from expo_bench.commands.cli import app
 from expo_bench.commands.train import run_name
 from expo_bench.costs.estimate import Work, memory, model_size, sharded, work
 from expo_bench.grading.judge import Judge
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import SERVER_VARIABLE, grpo_arguments, make_config
 from expo_bench.trainers.data import training_problems
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
 from expo_bench.trainers.online.run import make_trainer
 from expo_bench.trainers.recipe import Recipe

@@ -9,9 +9,9 @@ from trl import GRPOConfig, GRPOTrainer
 
 from expo_bench.errors import UserError
 from expo_bench.prompts import BOXED
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import grpo_arguments, make_config
 from expo_bench.trainers.data import prompt_rows, save_rows, saved_rows
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
 from expo_bench.trainers.rounds.learning import round_arguments, round_trainer
 from expo_bench.trainers.training import load_recipe, run_yaml, train

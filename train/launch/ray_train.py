@@ -16,7 +16,7 @@ def train_worker(settings: dict) -> None:
     """Run in each worker; Ray has set rank, world size and address, and joined the processes."""
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.commands.train import SilentProgress
-    from expo_bench.trainers.folder import TrainingFolder
+    from expo_bench.storage.training_folder import TrainingFolder
     from expo_bench.trainers.training import load_recipe, train
 
     recipe = load_recipe(Path(settings["recipe"]), {}, settings["overrides"])

@@ -14,7 +14,7 @@ from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_index import RowIndex
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.storage.sample_index import Ints, SampleIndex
-from expo_bench.storage.training_rows import rollout_index
+from expo_bench.storage.training_folder import TrainingFolder
 
 Estimate = Callable[[Ints, Ints], tuple[float, float, float]]
 """Samples and right ones of each problem, shape (P,) -> mean rate and its 95% interval."""
@@ -75,7 +75,7 @@ class Shelf:
     def rollouts(self, entry: Entry, seconds: float) -> RowIndex:
         """Return the index of a training's rollouts, read on for about this time."""
         with self._lock:
-            found = self._rollouts.setdefault(entry.path, rollout_index(entry.path))
+            found = self._rollouts.setdefault(entry.path, TrainingFolder(entry.path).rollout_index())
             self._rollouts.move_to_end(entry.path)
             while len(self._rollouts) > 1 and sum(map(len, self._rollouts.values())) > _MOST_ROWS:
                 self._rollouts.popitem(last=False)

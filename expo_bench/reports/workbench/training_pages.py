@@ -14,7 +14,7 @@ from expo_bench.reports.workbench.entries import Entry
 from expo_bench.reports.workbench.index_page import index_row
 from expo_bench.reports.workbench.run_page import crumbs_of
 from expo_bench.reports.workbench.shelf import READ_SECONDS, Shelf
-from expo_bench.storage.training_rows import read_recipe
+from expo_bench.storage.training_folder import TrainingFolder
 
 LIVE_SECONDS = 3
 _TEXT_LIMIT = 20_000
@@ -134,7 +134,7 @@ def _arm_row(shelf: Shelf, study: Entry, one: Entry) -> tuple[dict[str, Any], li
     runs.sort(key=lambda run: _step(run.path))
     last = runs[-1] if runs else None
     shown = index_row(last) if last else None
-    steps = read_recipe(one.path).get("steps", "–")
+    steps = TrainingFolder(one.path).recipe().get("steps", "–")
     row = {
         "name": f"{_arm(study.path, one.path)}, {one.path.name}",
         "link": f"{one.address}/index.html",

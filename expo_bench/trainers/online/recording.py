@@ -6,7 +6,7 @@ from accelerate.utils import gather_object
 
 from expo_bench.rows import Problem, Rollout
 from expo_bench.storage.row_files import Appender
-from expo_bench.trainers.folder import TrainingFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.methods.chains import Chain, Group
 
 

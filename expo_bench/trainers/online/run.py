@@ -11,10 +11,10 @@ from expo_bench.evaluation.planning import Progress
 from expo_bench.grading.judge import Judge
 from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Problem
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import grpo_arguments, make_config
 from expo_bench.trainers.callbacks import Checkpoints, Records
 from expo_bench.trainers.data import order, prompt_rows
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config, own_reference
 from expo_bench.trainers.online.drawing import Writer
 from expo_bench.trainers.online.recording import Recorder

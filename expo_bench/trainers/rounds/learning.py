@@ -12,9 +12,9 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Progress
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import common_arguments, make_config
 from expo_bench.trainers.callbacks import Checkpoints, Records
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy, lora_config
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.saving import SavesCheckpoints

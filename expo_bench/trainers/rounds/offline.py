@@ -23,8 +23,8 @@ from expo_bench.likelihood.pipeline import make_candidates
 from expo_bench.rows import Problem
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.data import order, save_rows, saved_rows
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.rounds.learning import learn
 from expo_bench.trainers.rounds.pairs import learning_rows

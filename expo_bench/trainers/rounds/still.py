@@ -16,11 +16,11 @@ from expo_bench.evaluation.planning import Plan, Progress
 from expo_bench.likelihood.pipeline import make_candidates
 from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Problem, Sample, Thought
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.thoughts.cleaning import fault
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.selection import select
 from expo_bench.trainers.data import order
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.recipe_fields import Still
 from expo_bench.trainers.rounds.exploring import Graded, explore, graded_rollouts, ledger, rollout_rows, write_ledger

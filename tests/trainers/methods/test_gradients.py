@@ -7,9 +7,9 @@ import torch
 from trl import GRPOConfig
 
 from expo_bench.grading.judge import Judge
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import grpo_arguments
 from expo_bench.trainers.data import training_problems
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.methods.finding import find_method, method_names
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online.run import make_trainer

@@ -13,9 +13,9 @@ from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import Judge
 from expo_bench.prompts import BOXED
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import grpo_arguments
 from expo_bench.trainers.data import order, prompt_rows, training_problems
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online import run as online_run
 from expo_bench.trainers.online import scoring

@@ -11,8 +11,8 @@ from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.errors import UserError
 from expo_bench.prompts import BOXED
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.data import save_rows, saved_rows
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.rounds.learning import learn, round_trainer
 from expo_bench.trainers.rounds.offline import record_path, records, round_problems

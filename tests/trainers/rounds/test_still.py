@@ -15,11 +15,11 @@ from expo_bench.problems import micro
 from expo_bench.prompts import BOXED
 from expo_bench.rows import Likelihood
 from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.format import join
 from expo_bench.thoughts.micro import micro_thoughts
 from expo_bench.trainers.data import save_rows, saved_rows
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.rounds.exploring import Explored, explore, ledger, write_ledger
 from expo_bench.trainers.rounds.imitating import imitated

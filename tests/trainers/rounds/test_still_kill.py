@@ -12,10 +12,10 @@ import yaml
 from safetensors.torch import load_file
 
 from expo_bench.problems import micro
+from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.thoughts.dataset import ThoughtFolder, write
 from expo_bench.thoughts.format import split
 from expo_bench.thoughts.micro import micro_thoughts
-from expo_bench.trainers.folder import TrainingFolder
 from expo_bench.trainers.rounds.still import dataset_path
 from expo_bench.trainers.training import load_recipe, train
 from tests.fakes import Silent

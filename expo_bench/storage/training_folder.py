@@ -4,11 +4,18 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from expo_bench.errors import UserError
 from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import encode, read_rows, write_atomically
+from expo_bench.storage.row_index import MISSING, Kind, RowIndex
 from expo_bench.storage.run_folder import RunFolder
+
+SOURCES = ("own", "self_explanation", "expert")
+NUMBERS = ("step", "group", "source", "tokens", "logprob", "reward", "weight", "length")
 
 
 class TrainingFolder:
@@ -62,6 +69,18 @@ class TrainingFolder:
                 seen.add(key)
                 yield row
 
+    def rollout_index(self) -> RowIndex:
+        """Return the rollouts as columns NUMBERS, whether or not the run goes on; NaN where a number is not known."""
+        return RowIndex(self.rollouts_path, _ROLLOUTS)
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the recipe as it stands there; nothing where there is none or it cannot be read."""
+        try:
+            found = yaml.safe_load(self.recipe_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError, RecursionError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def cut_rollouts(self, step: int) -> None:
         """Drop the rollouts of `step` and later ones, which are about to be drawn again."""
         if self.rollouts_path.is_file():
@@ -80,7 +99,7 @@ class TrainingFolder:
             write_atomically(self.log_path, b"".join(kept))
 
     def log(self) -> list[dict[str, float]]:
-        """Return the metrics that the trainer logged, one object a logging step; a torn last line is left out.
+        """Return the numbers that the trainer logged, one object a logging step; a torn last line is left out.
 
         Raises:
             UserError: a line that is whole is none of the log.
@@ -89,14 +108,15 @@ class TrainingFolder:
 
     def _log_lines(self) -> dict[bytes, dict[str, float]]:
         lines = self.log_path.read_bytes().splitlines(keepends=True) if self.log_path.is_file() else []
-        found = {}
+        found: dict[bytes, dict[str, float]] = {}
         for number, line in enumerate(lines, start=1):
             if not line.endswith(b"\n"):
                 break
             try:
-                found[line] = {**json.loads(line)}
-                float(found[line]["step"])
-            except (ValueError, TypeError, KeyError, RecursionError) as error:
+                values = json.loads(line).items()
+                found[line] = {name: value for name, value in values if isinstance(value, int | float)}
+                found[line]["step"]
+            except (ValueError, AttributeError, KeyError, RecursionError) as error:
                 raise UserError(
                     f"{self.log_path}:{number}: not a line of a trainer's log; mend or delete the line"
                 ) from error
@@ -124,3 +144,13 @@ def _is_whole(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def _of_object(row: dict[str, Any]) -> tuple[float, ...]:
+    source = SOURCES.index(row["source"]) if row["source"] in SOURCES else MISSING
+    numbers = (row.get(name) for name in ("sum_logprob", "reward", "weight"))
+    known = (float("nan") if number is None else float(number) for number in numbers)
+    return (row["step"], row["group"], source, row["n_tokens"], *known, row.get("finish_reason") == "length")
+
+
+_ROLLOUTS = Kind(head=None, of_object=_of_object, names=NUMBERS)
