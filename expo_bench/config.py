@@ -4,12 +4,14 @@ The command line makes its options of these models: a field is an option, the te
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from expo_bench.settings import ProblemReading, Settings, Several, load_settings
+from expo_bench.errors import UserError
+from expo_bench.settings import Chosen, ProblemReading, Settings, Several, load_settings
 
 NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress", "price_in", "price_out", "max_cost"}
 """Settings in which two runs may differ and be the same run."""
@@ -50,6 +52,29 @@ class EngineSpec(Settings):
         if key := next((key for key in self.engine_options if "key" in key.lower()), None):
             raise ValueError(f"engine_options.{key}: keys are taken from the environment (OPENAI_API_KEY) only")
         return self
+
+    @cached_property
+    def template(self) -> str | None:
+        """The text of `chat_template`; once read it goes where this value goes, as to replicas on other machines.
+
+        Raises:
+            UserError: the file cannot be read.
+        """
+        try:
+            return self.chat_template and self.chat_template.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"chat template {self.chat_template} cannot be read: {error}") from error
+
+    def options_as(self, kind: type[Chosen]) -> Chosen:
+        """Return `engine_options` as the engine's own settings.
+
+        Raises:
+            UserError: the engine has no such option, or a value does not fit.
+        """
+        try:
+            return load_settings(kind, None, self.engine_options)
+        except UserError as error:
+            raise UserError(f"engine_options.{error}") from error
 
 
 def _holds_secrets(url: str) -> bool:

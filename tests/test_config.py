@@ -1,12 +1,13 @@
 """Configuration: a file, the command line, overrides; bad input is one line that names the key."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from expo_bench.config import EvalConfig, load_config
+from expo_bench.config import EngineSpec, EvalConfig, load_config
 from expo_bench.errors import UserError
 from expo_bench.settings import to_yaml
 
@@ -28,6 +29,22 @@ def test_resolved_yaml_reads_back(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(to_yaml(config))
     assert load_config(file, {}) == config
+
+
+def test_a_chat_template_travels_with_the_value_that_was_asked_for_it(tmp_path: Path) -> None:
+    file = tmp_path / "own.jinja"
+    spec = EngineSpec(model="micro", chat_template=file)
+    with pytest.raises(UserError, match=r"own\.jinja cannot be read"):
+        _ = spec.template
+    file.write_text("{{ messages }}")
+    read, unread = spec.model_copy(), EngineSpec(model="micro", chat_template=file)
+    assert read.template == "{{ messages }}"
+    file.unlink()
+    there = pickle.loads(pickle.dumps(read.model_copy(update={"model": "/elsewhere"})))
+    assert (there.model, there.template) == ("/elsewhere", "{{ messages }}")
+    with pytest.raises(UserError):
+        _ = pickle.loads(pickle.dumps(unread)).template
+    assert read == unread and "template" not in to_yaml(read).replace("chat_template", "")
 
 
 @pytest.mark.parametrize(

@@ -102,11 +102,8 @@ def _money(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) -> lis
 
 def _with_template(config: EvalConfig) -> Any:
     tokenizer = local_tokenizer(config.model, config.revision)
-    if tokenizer is not None and config.chat_template is not None:
-        try:
-            tokenizer.chat_template = config.chat_template.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"chat template {config.chat_template} cannot be read: {error}") from error
+    if tokenizer is not None and config.template is not None:
+        tokenizer.chat_template = config.template
     return tokenizer
 
 

@@ -53,7 +53,7 @@ def more_samples(
         problems=problems,
         loaded=[],
         prompt=solve_prompt(config.prompt),
-        engine=engine_name(config.engine, config.model),
+        engine=engine_name(config),
         n_missing=sum(len(indexes) for _, indexes in lacking),
     )
     evaluate(planned, progress)

@@ -90,7 +90,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         problems=problems,
         loaded=loaded,
         prompt=prompt,
-        engine=engine_name(config.engine, config.model),
+        engine=engine_name(config),
         n_missing=sum(len(indexes) for _, indexes in lacking),
     )
 
@@ -251,11 +251,10 @@ def _selected(config: EvalConfig, loaded: Loaded) -> Loaded:
 
 def _protocol(config: EvalConfig, prompt: Prompt) -> dict[str, Any]:
     """Return what two runs must share before their numbers are compared."""
-    template = config.chat_template.read_text(encoding="utf-8") if config.chat_template else None
     shared = {
         "prompt": prompt.name,
         "prompt_digest": prompt.digest(),
-        "chat_template": None if template is None else text_digest(template),
+        "chat_template": None if config.template is None else text_digest(config.template),
         "enable_thinking": config.enable_thinking,
         "thinking_tokens": config.thinking_tokens,
         "max_tokens": config.max_tokens,

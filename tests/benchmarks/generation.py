@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench import problems
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -74,7 +75,7 @@ def theirs(model: Any, prompts: list[str], repeats: int = SAMPLES) -> float:
 def measure() -> list[Figure]:
     from lm_eval.models.huggingface import HFLM
 
-    engine = TransformersEngine(MODEL, dtype="bfloat16")
+    engine = TransformersEngine(EngineSpec(model=MODEL, dtype="bfloat16"))
     prompts = [engine._tokenizer.decode(prompt_ids(engine._tokenizer, request)) for request in requests()]
     backend = HFLM(pretrained=MODEL, dtype="bfloat16", device=engine.device, batch_size=1)
     speeds = {}

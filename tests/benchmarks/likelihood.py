@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench import problems
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Continuation, ScoreRequest
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -82,7 +83,7 @@ def open_backend(size: int = 1) -> Any:
 
 
 def open_engine() -> TransformersEngine:
-    return TransformersEngine(MODEL, dtype="bfloat16", options={"device": "cpu"})
+    return TransformersEngine(EngineSpec(model=MODEL, dtype="bfloat16", engine_options={"device": "cpu"}))
 
 
 def measure() -> list[Figure]:

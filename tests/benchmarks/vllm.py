@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import SamplingParams
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.vllm.engine import VllmEngine, usable
@@ -28,7 +29,7 @@ def measure() -> list[Figure]:
     if not usable():
         raise ImportError("vLLM is not installed for this machine")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    engine = VllmEngine(MODEL, options={"max_model_len": 2048})
+    engine = VllmEngine(EngineSpec(model=MODEL, engine_options={"max_model_len": 2048}))
     plain = _default_llm()
     asked = requests()
     prompts = [prompt_ids(engine._tokenizer, request) for request in asked for _ in range(SAMPLES)]

@@ -6,6 +6,7 @@ import pytest
 
 from expo_bench.commands import progress
 from expo_bench.commands.progress import Stage, TerminalProgress
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Gauge, Request, SamplingParams
 from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.evaluation.tally import Tally, counting
@@ -69,7 +70,7 @@ def test_a_log_has_a_line_before_the_first_sample_is_whole(
 
 
 def test_the_engine_tells_what_it_writes() -> None:
-    engine = TransformersEngine("micro")
+    engine = TransformersEngine(EngineSpec(model="micro"))
     questions = [
         Request(problem_id=one.problem_id, messages=BOXED.messages(one), sample_indexes=(0, 1), seeds=(1, 2))
         for one in micro.load("test")[:6]

@@ -120,7 +120,7 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["eval", "-m", "micro", "-b", "micro", "engine_options.device=cuda:9"], "device cuda:9 cannot be used"),
         (["eval", "-m", "micro", "-b", "micro", "--prompt", "nope"], "neither a file nor one of"),
         (["eval", "-m", "micro", "-b", "micro", "--chat-template", "nope"], "nope"),
-        (["eval", "-m", "micro", "-b", "micro", "engine_options.speed=9"], "no option speed"),
+        (["eval", "-m", "micro", "-b", "micro", "engine_options.speed=9"], "engine_options.speed"),
         (["eval", "--resume", "nowhere"], "not a run folder"),
         (["eval", "--resume", "nowhere", "-n", "3"], "--resume takes"),
         (["eval", "-m", "micro", "-b", "micro", "-o", "."], "no run folder"),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.problems import micro
@@ -55,22 +56,25 @@ def scored(engine: Any, asked: list[ScoreRequest]) -> dict[tuple[str, str], Scor
 @pytest.fixture(scope="module")
 def reference() -> TransformersEngine:
     """The policy in float32 on the CPU."""
-    return TransformersEngine("micro", dtype="float32", options={"device": "cpu"})
+    return TransformersEngine(EngineSpec(model="micro", dtype="float32", engine_options={"device": "cpu"}))
 
 
-def open_on_gpu(engine: str, dtype: str) -> Any:
+def open_on_gpu(engine: str, dtype: Any) -> Any:
     """Open one of the engines that run here; skipped where what it needs is not installed."""
     if engine == "transformers":
-        return TransformersEngine("micro", dtype=dtype, options={"device": "cuda"})
+        return TransformersEngine(EngineSpec(model="micro", dtype=dtype, engine_options={"device": "cuda"}))
     if engine == "vllm":
         pytest.importorskip("vllm")
         from expo_bench.engines.vllm.engine import VllmEngine
 
-        return VllmEngine("micro", dtype=dtype, options={"max_model_len": 256, "gpu_memory_utilization": 0.3})
+        return VllmEngine(
+            EngineSpec(model="micro", dtype=dtype, engine_options={"max_model_len": 256, "gpu_memory_utilization": 0.3})
+        )
     pytest.importorskip("ray")
     from expo_bench.engines.replicas.engine import ReplicaEngine
 
-    return ReplicaEngine(lambda: TransformersEngine("micro", dtype=dtype), "micro", n=1)
+    spec = EngineSpec(model="micro", dtype=dtype, replicas=1)
+    return ReplicaEngine(spec, lambda: TransformersEngine(spec))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -95,7 +99,7 @@ def test_engine_agrees_with_the_cpu(name: str, dtype: str, reference: Transforme
 
 
 def test_memory_that_runs_out_halves_the_batch(caplog: pytest.LogCaptureFixture) -> None:
-    engine = TransformersEngine("micro", options={"device": "cuda", "batch_size": 1 << 16})
+    engine = TransformersEngine(EngineSpec(model="micro", engine_options={"device": "cuda", "batch_size": 1 << 16}))
     asked = questions(8, 4096)
     free, total = torch.cuda.mem_get_info()
     # room for a part of the 32,768 samples: a slot takes 3 layers x 2 x 96 x 4 bytes a position
@@ -113,7 +117,7 @@ def test_memory_that_runs_out_halves_the_batch(caplog: pytest.LogCaptureFixture)
 def test_speed_against_generate(capsys: pytest.CaptureFixture[str]) -> None:
     """The engine draws more tokens a second than `generate` of transformers; the table goes to standard output."""
     model = os.environ.get("EXPO_BENCH_REAL_MODEL") or "micro"
-    engine = TransformersEngine(model, options={"device": "cuda"})
+    engine = TransformersEngine(EngineSpec(model=model, engine_options={"device": "cuda"}))
     asked = questions(16, 8)
     rows = [("samples at once", "engine, tokens/s", "generate, tokens/s")]
     for size in (1, 16, 128):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import expo_bench
+from expo_bench.config import EngineSpec
 from expo_bench.engines.server.engine import ServerEngine
 from expo_bench.engines.transformers.engine import TransformersEngine
 from tests.gpu.test_engines import GREEDY, MOST, chains, drawn, questions, scored
@@ -41,8 +42,8 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 def test_server_agrees_with_the_cpu(url: str) -> None:
     engine, reference = (
-        ServerEngine(url, "micro"),
-        TransformersEngine("micro", dtype="float32", options={"device": "cpu"}),
+        ServerEngine(EngineSpec(model=f"{url}#micro")),
+        TransformersEngine(EngineSpec(model="micro", dtype="float32", engine_options={"device": "cpu"})),
     )
     try:
         got, expected = drawn(engine, questions(12), GREEDY), drawn(reference, questions(12), GREEDY)

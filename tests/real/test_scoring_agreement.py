@@ -3,10 +3,12 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Continuation, Scored, Scorer, ScoreRequest
 from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.engines.vllm.engine import VllmEngine
@@ -42,9 +44,11 @@ def scores_of(engine: TransformersEngine | VllmEngine) -> tuple[list[ScoreReques
 
 
 @pytest.mark.parametrize(("dtype", "most_a_token", "most_a_chain"), [("bfloat16", 0.05, 0.02), ("float32", 1e-3, 1e-3)])
-def test_engines_agree(real_model: str, vllm_here: None, dtype: str, most_a_token: float, most_a_chain: float) -> None:
-    requests, expected = scores_of(TransformersEngine(real_model, dtype=dtype))
-    others, got = scores_of(VllmEngine(real_model, dtype=dtype, options={"max_model_len": 1024}))
+def test_engines_agree(real_model: str, vllm_here: None, dtype: Any, most_a_token: float, most_a_chain: float) -> None:
+    requests, expected = scores_of(TransformersEngine(EngineSpec(model=real_model, dtype=dtype)))
+    others, got = scores_of(
+        VllmEngine(EngineSpec(model=real_model, dtype=dtype, engine_options={"max_model_len": 1024}))
+    )
     assert others == requests
     assert set(got) == set(expected)
     assert len(got) == CHAINS

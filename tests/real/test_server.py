@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Continuation, Request, SamplingParams, ScoreRequest
 from expo_bench.engines.server.engine import ServerEngine
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -70,7 +71,7 @@ def wait_for(health: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
 
 
 def test_samples(url: str, real_requests: list[Request]) -> None:
-    engine = ServerEngine(url, "SmolLM2")
+    engine = ServerEngine(EngineSpec(model=f"{url}#SmolLM2"))
     got = list(engine.generate(real_requests, SAMPLING))
     keys = {(request.problem_id, index) for request in real_requests for index in (0, 1)}
     assert {(c.problem_id, c.sample_index) for c in got} == keys
@@ -87,7 +88,9 @@ def test_samples(url: str, real_requests: list[Request]) -> None:
 
 def test_greedy(url: str, real_requests: list[Request]) -> None:
     got = list(
-        ServerEngine(url, "SmolLM2").generate(real_requests[:1], SamplingParams(temperature=0, top_p=1, max_tokens=32))
+        ServerEngine(EngineSpec(model=f"{url}#SmolLM2")).generate(
+            real_requests[:1], SamplingParams(temperature=0, top_p=1, max_tokens=32)
+        )
     )
     assert "2" in got[0].text
     assert len({c.text for c in got}) == 1
@@ -101,7 +104,7 @@ def test_limits(url: str) -> None:
         question("short", "one two three", chat=False),
     ]
     params = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=100, stop=("\n",))
-    got = {c.problem_id: c for c in ServerEngine(url, "SmolLM2").generate(requests, params)}
+    got = {c.problem_id: c for c in ServerEngine(EngineSpec(model=f"{url}#SmolLM2")).generate(requests, params)}
     assert {name: c.finish_reason == "error" for name, c in got.items()} == {
         "tight": False, "tight chat": False, "long": True, "short": False
     }  # fmt: skip
@@ -112,18 +115,23 @@ def test_limits(url: str) -> None:
 
 def test_prefix_is_continued_and_not_repeated(url: str) -> None:
     request = question("p", "Count from one to five.", prefix="One, two,")
-    (got,) = ServerEngine(url, "SmolLM2").generate([request], SamplingParams(temperature=0, top_p=1, max_tokens=8))
+    (got,) = ServerEngine(EngineSpec(model=f"{url}#SmolLM2")).generate(
+        [request], SamplingParams(temperature=0, top_p=1, max_tokens=8)
+    )
     assert got.text.strip().startswith("three")
 
 
 def test_unknown_model(url: str, real_requests: list[Request]) -> None:
     with pytest.raises(UserError, match="does not exist"):
-        list(ServerEngine(url, "nope").generate(real_requests, SAMPLING))
+        list(ServerEngine(EngineSpec(model=f"{url}#nope")).generate(real_requests, SAMPLING))
 
 
 @pytest.mark.skipif(not os.environ.get("EXPO_BENCH_DATA"), reason="EXPO_BENCH_DATA names no folder")
 def test_scores_are_those_of_the_transformers_engine(url: str, real_model: str) -> None:
-    server, here = ServerEngine(url, "SmolLM2"), TransformersEngine(real_model, dtype="bfloat16")
+    server, here = (
+        ServerEngine(EngineSpec(model=f"{url}#SmolLM2")),
+        TransformersEngine(EngineSpec(model=real_model, dtype="bfloat16")),
+    )
     try:
         requests = requests_of(server)[:5]
         assert requests == requests_of(here)[:5]  # the same ids, end of turn included
@@ -141,7 +149,7 @@ def test_scores_are_those_of_the_transformers_engine(url: str, real_model: str) 
 
 
 def test_a_scored_sample_has_the_samplers_sum(url: str, real_requests: list[Request]) -> None:
-    engine = ServerEngine(url, "SmolLM2")
+    engine = ServerEngine(EngineSpec(model=f"{url}#SmolLM2"))
     drawn = list(engine.generate(real_requests, SAMPLING))
     messages = {request.problem_id: request.messages for request in real_requests}
     requests = [

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.vllm.engine import VllmEngine
@@ -19,7 +20,7 @@ Drawn = dict[tuple[str, int], Completion]
 
 @pytest.fixture(scope="module")
 def engine(real_model: str, vllm_here: None) -> Iterator[VllmEngine]:
-    subject = VllmEngine(real_model, options={"max_model_len": 512})
+    subject = VllmEngine(EngineSpec(model=real_model, engine_options={"max_model_len": 512}))
     yield subject
     subject.close()
 

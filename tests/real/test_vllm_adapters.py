@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Continuation, SamplingParams, Scored, Scorer, ScoreRequest
 from expo_bench.engines.choosing import engine_name
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -41,7 +42,7 @@ def adapter(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def engine(adapter: str, vllm_here: None) -> Iterator[VllmEngine]:
-    subject = VllmEngine(adapter, dtype="float32", options={"max_model_len": 512})
+    subject = VllmEngine(EngineSpec(model=adapter, dtype="float32", engine_options={"max_model_len": 512}))
     yield subject
     subject.close()
 
@@ -69,7 +70,7 @@ def test_agrees_with_merged_adapters_and_differs_from_the_base(
 ) -> None:
     served, found = scores(engine), {}
     for name, folder in (("merged", adapter), ("base", real_model)):
-        other = TransformersEngine(folder, dtype="float32")
+        other = TransformersEngine(EngineSpec(model=folder, dtype="float32"))
         found[name] = difference(served, scores(other))
         if name == "merged":
             assert engine.describe()["weights_digest"] == other.describe()["weights_digest"]
@@ -106,4 +107,4 @@ def test_samples_come_from_the_adapted_model(engine: VllmEngine) -> None:
 def test_how_they_are_recorded_and_chosen(real_model: str, adapter: str, engine: VllmEngine) -> None:
     described = engine.describe()
     assert (described["name"], described["adapter_of"]) == (adapter, real_model)
-    assert engine_name("auto", adapter) == "vllm"
+    assert engine_name(EngineSpec(model=adapter)) == "vllm"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Continuation, SamplingParams, ScoreRequest
 from expo_bench.engines.transformers.engine import TransformersEngine
 from expo_bench.engines.vllm.engine import VllmEngine
@@ -44,7 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="module")
 def expected(tiny: str) -> tuple[dict[str, Completion], np.ndarray]:
     """The transformers engine's greedy texts, and its log-probabilities of them, one after the other."""
-    engine = TransformersEngine(tiny, dtype="float32")
+    engine = TransformersEngine(EngineSpec(model=tiny, dtype="float32"))
     texts = {c.problem_id: c for c in engine.generate(REQUESTS, GREEDY)}
     found = texts, logprobs(engine, texts)
     engine.close()
@@ -70,7 +71,7 @@ def test_tensor_parallel(
 ) -> None:
     # the CPU build wants to be told which cores each process has, where there are fewer NUMA nodes than processes
     monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "0|1")
-    engine = VllmEngine(tiny, dtype="float32", options={"tensor_parallel_size": 2})
+    engine = VllmEngine(EngineSpec(model=tiny, dtype="float32", engine_options={"tensor_parallel_size": 2}))
     texts, values = expected
     assert logprobs(engine, texts) == pytest.approx(values, abs=1e-3)
     described = engine.describe()
@@ -82,7 +83,7 @@ def test_speculation_changes_no_greedy_text(
     tiny: str, vllm_here: None, expected: tuple[dict[str, Completion], np.ndarray]
 ) -> None:
     guesses = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3, "prompt_lookup_min": 1}
-    engine = VllmEngine(tiny, dtype="float32", options={"speculative_config": guesses})
+    engine = VllmEngine(EngineSpec(model=tiny, dtype="float32", engine_options={"speculative_config": guesses}))
     drawn = {c.problem_id: c for c in engine.generate(REQUESTS, GREEDY)}
     assert {key: c.token_ids for key, c in drawn.items()} == {key: c.token_ids for key, c in expected[0].items()}
     assert engine.describe()["speculation"] == "ngram"
@@ -120,12 +121,12 @@ def eight_bits(real_model: str, tmp_path_factory: pytest.TempPathFactory) -> str
 
 
 def test_a_quantised_model_is_near_to_the_whole_one(real_model: str, eight_bits: str, vllm_here: None) -> None:
-    engine = VllmEngine(eight_bits)
+    engine = VllmEngine(EngineSpec(model=eight_bits))
     assert engine.describe()["quantization"] == "compressed-tensors"
     texts = {c.problem_id: c for c in engine.generate(REQUESTS, GREEDY)}
     quantised = logprobs(engine, texts)
     engine.close()
-    whole = TransformersEngine(real_model)
+    whole = TransformersEngine(EngineSpec(model=real_model))
     differences = np.abs(quantised - logprobs(whole, texts))
     whole.close()
     print(f"{len(differences)} tokens: mean {differences.mean():.3f}, largest {differences.max():.3f}")
@@ -145,6 +146,6 @@ def test_a_quantised_model_is_near_to_the_whole_one(real_model: str, eight_bits:
 )
 def test_what_vllm_refuses(tiny: str, vllm_here: None, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        VllmEngine(tiny, options=options)
+        VllmEngine(EngineSpec(model=tiny, engine_options=options))
     assert "\n" not in str(caught.value)
     print(caught.value)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from expo_bench.config import load_config
+from expo_bench.config import EngineSpec, load_config
 from expo_bench.engines.server.engine import ServerEngine
 from expo_bench.errors import UserError
 from tests.engines.server.fake_server import FakeServer, Plan
@@ -114,9 +114,9 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkey
     monkeypatch.setattr("time.sleep", lambda _: None)  # the client's pauses before it tries again
     with _self_signed(tmp_path) as (url, sent):
         with pytest.raises(UserError, match="no server answers"):
-            ServerEngine(url, "m")
+            ServerEngine(EngineSpec(model=f"{url}#m"))
         assert sent == []
         # the same server is reached once its certificate is trusted: it was refused for that alone
         monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-        ServerEngine(url, "m")
+        ServerEngine(EngineSpec(model=f"{url}#m"))
         assert sent == [f"Bearer {KEY}"]

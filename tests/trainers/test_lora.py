@@ -64,7 +64,7 @@ def test_merged_weights_are_base_plus_product_of_the_factors(trained):
 
 
 def test_engine_samples_from_the_adapted_policy(trained):
-    assert engine_name("auto", str(trained)) == "transformers"
+    assert engine_name(EngineSpec(model=str(trained))) == "transformers"
     engine = open_engine(EngineSpec(model=str(trained)))
     request = Request(
         problem_id="p", messages=({"role": "user", "content": "2 + 3 * 4"},), sample_indexes=(0,), seeds=(1,)

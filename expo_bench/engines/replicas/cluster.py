@@ -1,7 +1,9 @@
 """Ray itself: its package, a cluster to work in, and what a replica takes of it."""
 
+import math
 import os
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from expo_bench.errors import UserError, install
@@ -44,13 +46,19 @@ def connect(ray: Any, address: str | None) -> None:
         raise UserError(f"no Ray cluster answers at {address} (start one with `ray start --head`): {reason}") from None
 
 
-def resources(ray: Any, n: int, gpus: int) -> dict[str, Any]:
+def resources(ray: Any, n: int, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return what each replica takes of its node: GPUs, or the largest equal number of processors that all can have."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(node.get("GPU") for node in nodes):
-        return {"num_gpus": gpus, "num_cpus": 1}
+        return {"num_gpus": _gpus(options), "num_cpus": 1}
     processors = [int(node.get("CPU", 0)) for node in nodes]
     for each in range(sum(processors) // n, 0, -1):
         if sum(there // each for there in processors) >= n:
             return {"num_cpus": each}
     raise UserError(f"--replicas {n}: each takes a processor, and there are {sum(processors)}")
+
+
+def _gpus(options: Mapping[str, Any]) -> int:
+    """Return how many GPUs one engine uses: those over which vLLM splits the model."""
+    split = (options.get(name, 1) for name in ("tensor_parallel_size", "pipeline_parallel_size"))
+    return math.prod(size if isinstance(size, int) else 1 for size in split)

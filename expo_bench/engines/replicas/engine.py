@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Gauge, Generator, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.loading import find_model, load_tokenizer
-from expo_bench.engines.rendering import chain_ids
 from expo_bench.engines.replicas.cluster import connect, import_ray, resources
 from expo_bench.engines.replicas.shares import Asked, Result, Work, key_of, next_share, remaining, undone
-from expo_bench.engines.vocabulary import Vocabulary
+from expo_bench.engines.vocabulary import OwnTokenizer
 from expo_bench.errors import EngineFailedError, UserError
 
 _log = logging.getLogger(__name__)
@@ -90,43 +90,31 @@ class _Pool:
         return [*self.placing.values(), *self.loading.values(), *self.idle, *busy]
 
 
-class ReplicaEngine:
+class ReplicaEngine(OwnTokenizer):
     """Samples and scores with several engines of the same model at once."""
 
-    def __init__(
-        self,
-        load: Callable[[], Generator],
-        model: str,
-        *,
-        n: int,
-        address: str | None = None,
-        gpus: int = 1,
-        revision: str | None = None,
-    ) -> None:
+    def __init__(self, spec: EngineSpec, load: Callable[[], Generator]) -> None:
         """Join or start Ray, and wait for the first replica to have loaded the model.
 
         Args:
+            spec: how many replicas, in which cluster, and the model's name in the manifest.
             load: loads the engine; called in the process of each replica.
-            model: the model's name in the manifest.
-            n: replicas.
-            address: of a running cluster ("auto" or host:port); None starts Ray on this machine.
-            gpus: of each replica, where the cluster has any; else the processors are shared among the replicas.
-            revision: of the hub's repository.
 
         Raises:
-            UserError: Ray is not installed or not reached, it has no room for n replicas, or no model can be loaded.
+            UserError: Ray is not installed or not reached, it has no room for so many replicas, or no model can be
+                loaded.
         """
         self._ray = import_ray()
-        self._load, self._model, self._revision, self._n = load, model, revision, n
+        self._spec, self._load, self._n = spec, load, spec.replicas or 1
         self._pool = _Pool()
         self.gauge = Gauge()
         self._described: dict[str, Any] = {}
         self._lost_in_loading = 0
         self._connected = not self._ray.is_initialized()
         if self._connected:
-            connect(self._ray, address)
+            connect(self._ray, spec.ray_address)
         try:
-            self._actors = self._ray.remote(Replica).options(**resources(self._ray, n, gpus))
+            self._actors = self._ray.remote(Replica).options(**resources(self._ray, self._n, spec.engine_options))
             self._fill()
             while not self._described:
                 self._next_event()
@@ -136,7 +124,7 @@ class ReplicaEngine:
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records: what each replica says of itself, with the model's name here."""
-        return {**self._described, "name": self._model}
+        return {**self._described, "name": self._spec.model}
 
     def close(self) -> None:
         """End the replicas, and Ray where it was started or joined here."""
@@ -146,25 +134,9 @@ class ReplicaEngine:
         if self._connected:
             self._ray.shutdown()
 
-    def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text that follows a prompt; see `rendering.chain_ids`."""
-        return chain_ids(self._tokenizer, text)
-
     @cached_property
     def _tokenizer(self) -> Any:
-        return load_tokenizer(find_model(self._model, self._revision))
-
-    @cached_property
-    def _vocabulary(self) -> Vocabulary:
-        return Vocabulary.of(self._tokenizer)
-
-    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
-        """Return what each id writes; see `base.Scorer.token_texts`."""
-        return [self._vocabulary.texts[token] for token in ids]
-
-    def cover(self, text: bytes) -> tuple[int, ...] | None:
-        """Return ids that write the text; see `base.Scorer.cover`."""
-        return self._vocabulary.cover(text)
+        return load_tokenizer(find_model(self._spec.model, self._spec.revision))
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""
@@ -274,7 +246,7 @@ class ReplicaEngine:
             actor = self._pool.placing.pop(event, None) or self._pool.loading.pop(event)
             self._lost_in_loading += 1
             if self._lost_in_loading >= _MOST_LOSSES * self._n:
-                raise UserError(f"replica after replica is lost while it loads {self._model}: {reason}") from None
+                raise UserError(f"replica after replica is lost while it loads {self._spec.model}: {reason}") from None
         # where the engine alone broke down, its process still lives
         self._ray.kill(actor)
         self._fill()
@@ -287,7 +259,7 @@ class ReplicaEngine:
         differing = [name for name in before if described.get(name) != before[name]]
         if differing:
             raise UserError(
-                f"replicas have loaded different things as {self._model}: {', '.join(differing)} "
+                f"replicas have loaded different things as {self._spec.model}: {', '.join(differing)} "
                 f"({before[differing[0]]}, {described.get(differing[0])}); all nodes need the same files and packages"
             )
         self._described = before

@@ -7,15 +7,33 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import Field, JsonValue
+
 from expo_bench.engines.server.address import read_key, split_urls, without_secrets
 from expo_bench.engines.server.messages import MalformedReply, error_text
 from expo_bench.errors import UserError, install
+from expo_bench.settings import Settings
 
 _log = logging.getLogger(__name__)
 ASK_AGAIN_SECONDS = 60.0
 """After which an endpoint that was left out is asked again."""
 _TOLD = ("id", "root", "max_model_len", "owned_by")
 """What two endpoints of one model must agree in, where they tell it."""
+
+
+class ServerOptions(Settings):
+    """What `engine_options` may hold."""
+
+    concurrency: int = Field(default=32, ge=1)
+    """Requests in flight at once at each endpoint."""
+    timeout_seconds: float = Field(default=600, gt=0)
+    """Of one attempt, to the last byte of the answer."""
+    max_retries: int = Field(default=6, ge=0)
+    """Attempts after the first."""
+    logprobs: bool = True
+    """Ask for log-probabilities."""
+    extra_body: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further fields of each request."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -39,23 +57,23 @@ class Endpoint:
 class Connection:
     """A model behind one or more OpenAI-compatible endpoints; at least one of them is always in."""
 
-    def __init__(self, urls: str, model: str, *, concurrency: int, timeout_seconds: float, max_retries: int) -> None:
-        """Look the model up on each endpoint; arguments as in `ServerEngine`.
+    def __init__(self, urls: str, model: str, options: ServerOptions) -> None:
+        """Look the model up on each endpoint.
+
+        Args:
+            urls: the endpoint, for instance http://127.0.0.1:8000/v1; several, separated by commas, share the requests.
+            model: its name there.
+            options: the user's.
 
         Raises:
-            UserError: openai is not installed, a number is out of range, no endpoint answers, one refuses the key, or
-                two serve different models.
+            UserError: openai is not installed, no endpoint answers, one refuses the key, or two serve different models.
         """
-        if not isinstance(concurrency, int) or concurrency < 1 or max_retries < 0 or timeout_seconds <= 0:
-            raise UserError("concurrency must be at least 1, max_retries at least 0, timeout_seconds above 0")
         self.openai = _import_openai()
         self.endpoints = [Endpoint(url=url, shown_url=without_secrets(url)) for url in split_urls(urls)]
         self.shown_url = ",".join(endpoint.shown_url for endpoint in self.endpoints)
         self._key = read_key()
         self.model = model
-        self.concurrency = concurrency
-        self.timeout_seconds = timeout_seconds
-        self.max_retries = max_retries
+        self.options = options
         self.failures = (self.openai.APIError, TimeoutError, MalformedReply)
         """What a request may end with."""
         self._look_up()
@@ -75,7 +93,7 @@ class Connection:
         return {
             "base_url": endpoint.url,
             "api_key": self._key,
-            "timeout": self.openai.Timeout(self.timeout_seconds, connect=10),
+            "timeout": self.openai.Timeout(self.options.timeout_seconds, connect=10),
             # the library would not try a malformed answer again, so all retries are made here
             "max_retries": 0,
         }
@@ -151,7 +169,7 @@ class Connection:
     def reason(self, error: Exception) -> str:
         """Return one short line that does not hold the key."""
         if isinstance(error, TimeoutError):
-            return f"no answer within {self.timeout_seconds:g} s"
+            return f"no answer within {self.options.timeout_seconds:g} s"
         if isinstance(error, self.openai.APIStatusError):
             text = f"HTTP {error.status_code}: {error_text(error.response.content)}"
         else:

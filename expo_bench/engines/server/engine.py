@@ -6,11 +6,12 @@ an "error" completion; what would end every sample stops the run with one clear 
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
-from expo_bench.engines.server.connection import Connection, is_hopeless
+from expo_bench.engines.server.connection import Connection, ServerOptions, is_hopeless
 from expo_bench.engines.server.messages import (
     TOO_LONG,
     VLLM_NEUTRAL,
@@ -29,48 +30,33 @@ _Job = tuple[Request, int, int]
 class ServerEngine:
     """Samples from a model behind one or more OpenAI-compatible endpoints."""
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        concurrency: int = 32,
-        timeout_seconds: float = 600,
-        max_retries: int = 6,
-        logprobs: bool = True,
-        enable_thinking: bool | None = None,
-        extra_body: Mapping[str, Any] | None = None,
-        **unknown: Any,
-    ) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
         """Look the model up on each endpoint. The key is taken from OPENAI_API_KEY.
-
-        Args:
-            url: the endpoint, for instance http://127.0.0.1:8000/v1; several, separated by commas, share the requests.
-            model: its name there.
-            concurrency: requests in flight at once at each endpoint.
-            timeout_seconds: of one attempt, to the last byte of the answer.
-            max_retries: attempts after the first.
-            logprobs: ask for log-probabilities.
-            enable_thinking: handed to the server's chat template where not None.
-            extra_body: further fields of each request.
-            unknown: refused.
 
         Raises:
             UserError: openai is not installed, an option is unknown, no endpoint answers, one refuses the key, or two
                 serve different models.
         """
-        if unknown:
-            raise UserError(f"the server engine has no option {min(unknown)}")
-        self._server = Connection(
-            url, model, concurrency=concurrency, timeout_seconds=timeout_seconds, max_retries=max_retries
-        )
+        urls, _, served = spec.model.partition("#")
+        if not urls or not served or "://" in served:
+            raise UserError(
+                f"{spec.model} is not of the form URL#name, for instance http://127.0.0.1:8000/v1#name, "
+                "or URL,URL#name for several endpoints of one model"
+            )
+        if spec.chat_template is not None:
+            raise UserError(
+                f"a server has a chat template of its own: start it with {spec.chat_template} "
+                "(vllm serve --chat-template) and leave --chat-template out here"
+            )
+        options = spec.options_as(ServerOptions)
+        self._server = Connection(urls, served, options)
         card = self._server.card
         self.gauge = Gauge()
-        self._logprobs = logprobs
+        self._logprobs = options.logprobs
         self._limit_name = "max_tokens"
-        self._enable_thinking = enable_thinking
-        self._extra_body = {**(VLLM_NEUTRAL if card.get("owned_by") == "vllm" else {}), **(extra_body or {})}
-        self._scorer = ServerScorer(self._server, enable_thinking=enable_thinking, extra_body=self._extra_body)
+        self._enable_thinking = spec.enable_thinking
+        self._extra_body = {**(VLLM_NEUTRAL if card.get("owned_by") == "vllm" else {}), **options.extra_body}
+        self._scorer = ServerScorer(self._server, enable_thinking=spec.enable_thinking, extra_body=self._extra_body)
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""

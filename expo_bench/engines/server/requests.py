@@ -41,7 +41,7 @@ class Pool:
         """Take one asynchronous client for each of the server's endpoints."""
         self._server = server
         self._lines = [
-            _Line(endpoint, client, asyncio.Semaphore(server.concurrency))
+            _Line(endpoint, client, asyncio.Semaphore(server.options.concurrency))
             for endpoint, client in zip(server.endpoints, clients, strict=True)
         ]
 
@@ -63,7 +63,7 @@ class Pool:
             async with self._place(but=failed_at) as line:
                 try:
                     # the library's time-out is reset by each byte
-                    async with asyncio.timeout(self._server.timeout_seconds):
+                    async with asyncio.timeout(self._server.options.timeout_seconds):
                         raw = await create(line.client)(**body)
                     return read(raw.content)
                 except self._server.failures as error:
@@ -71,7 +71,7 @@ class Pool:
             failed_at = line
             if is_absence(failure) and await self._is_left_out(line):
                 continue
-            if attempt == self._server.max_retries or not may_pass(failure):
+            if attempt == self._server.options.max_retries or not may_pass(failure):
                 raise failure
             await asyncio.sleep(self._delay(failure, attempt))
             attempt += 1
@@ -205,7 +205,7 @@ async def _work_all(
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(server.concurrency * len(server.endpoints)):
+                for _ in range(server.options.concurrency * len(server.endpoints)):
                     group.create_task(worker())
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None

@@ -43,7 +43,9 @@ class ServerScorer:
         self._server = server
         # the library's own retries, from one connection: a text's ids are a small answer, and asked for one by one
         self._clients = {
-            endpoint: server.openai.OpenAI(**{**server.client_arguments(endpoint), "max_retries": server.max_retries})
+            endpoint: server.openai.OpenAI(
+                **{**server.client_arguments(endpoint), "max_retries": server.options.max_retries}
+            )
             for endpoint in server.endpoints
         }
         self._thinking = (

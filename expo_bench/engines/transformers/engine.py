@@ -6,13 +6,15 @@ the samples that had to go are begun again later; each has its own stream of ran
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from pydantic import Field
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Continuation, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import SMALL, find_model, load_model, load_tokenizer
@@ -23,60 +25,47 @@ from expo_bench.engines.transformers.scoring import score_prompt
 from expo_bench.engines.transformers.slots import Slots, install, next_logits
 from expo_bench.engines.vocabulary import OwnTokenizer
 from expo_bench.errors import UserError
+from expo_bench.settings import Settings
 
 _PADDED_TOKENS = 4096
 _EMPTY = "the prompt has no tokens"
-_OPTIONS = {"batch_size": 128, "device": "auto"}
+
+
+class Options(Settings):
+    """What `engine_options` may hold."""
+
+    batch_size: int = Field(default=128, ge=1)
+    """Samples at once."""
+    device: str = "auto"
+    """A torch device; auto: the GPU where there is one."""
 
 
 class TransformersEngine(OwnTokenizer):
     """Samples from a causal language model of the transformers library."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        revision: str | None = None,
-        dtype: str = "auto",
-        chat_template: str | None = None,
-        enable_thinking: bool | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
         """Load the model.
-
-        Args:
-            model: `micro`, a folder, a GGUF file or a hub id.
-            revision: of the hub's repository.
-            dtype: see `loading.load_model`.
-            chat_template: a template in place of the tokenizer's own.
-            enable_thinking: handed to the chat template where not None.
-            options: `batch_size` (samples at once) and `device` (a torch device, or "auto").
 
         Raises:
             UserError: unknown option, or the model cannot be loaded or run by this engine.
         """
-        chosen = {**_OPTIONS, **(options or {})}
-        if unknown := set(chosen) - set(_OPTIONS):
-            raise UserError(
-                f"the transformers engine has no option {', '.join(sorted(unknown))}; it has {', '.join(_OPTIONS)}"
-            )
-        self._name = model
-        self._files = find_model(model, revision)
-        self.device = (
-            ("cuda" if torch.cuda.is_available() else "cpu") if chosen["device"] == "auto" else chosen["device"]
-        )
-        self._model = load_model(self._files, dtype, self.device)
+        options = spec.options_as(Options)
+        template = spec.template
+        self._name = spec.model
+        self._files = find_model(spec.model, spec.revision)
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
+        self._model = load_model(self._files, spec.dtype, self.device)
         self._threads = torch.get_num_threads()
         if self.device == "cpu" and self._model.num_parameters() < SMALL:
             # threads that wait for each other at every tiny product cost more than they do, 30 times on a busy machine
             torch.set_num_threads(1)
         install(self._model)
         self._tokenizer = load_tokenizer(self._files)
-        if chat_template is not None:
-            self._tokenizer.chat_template = chat_template
-        self._enable_thinking = enable_thinking
+        if template is not None:
+            self._tokenizer.chat_template = template
+        self._enable_thinking = spec.enable_thinking
         self.gauge = Gauge()
-        self.batch_size = int(chosen["batch_size"])
+        self.batch_size = options.batch_size
         self._ends = end_ids(self._model, self._tokenizer)
         self._context = getattr(self._model.config, "max_position_embeddings", None) or 2**31
 

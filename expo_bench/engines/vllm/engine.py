@@ -9,11 +9,12 @@ import importlib.util
 import itertools
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
 from expo_bench.engines.digest import text_digest, weights_digest
 from expo_bench.engines.loading import base_of, check_hub, find_model
@@ -59,49 +60,34 @@ def _is_cpu_build() -> bool:
 class VllmEngine(OwnTokenizer):
     """Samples from a model that vLLM serves in this process."""
 
-    def __init__(
-        self,
-        model: str,
-        *,
-        revision: str | None = None,
-        dtype: str = "auto",
-        chat_template: str | None = None,
-        enable_thinking: bool | None = None,
-        options: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Load the model.
+    def __init__(self, spec: EngineSpec) -> None:
+        """Load the model; a folder of low-rank adapters is served as such, on the model that they belong to.
 
-        Args:
-            model: `micro`, a folder with safetensors, or a hub id; a folder of low-rank adapters is served as such,
-                on the model that they belong to.
-            revision: of the hub's repository.
-            dtype: "auto" (the checkpoint's, half precision for float32), "bfloat16", "float16" or "float32".
-            chat_template: a template in place of the tokenizer's own.
-            enable_thinking: handed to the chat template where not None.
-            options: handed to `vllm.LLM` as they are, over this engine's defaults.
+        `engine_options` are handed to `vllm.LLM` as they are, over this engine's defaults.
 
         Raises:
             UserError: vLLM is not installed, refuses an option, or cannot load the model or the adapters.
         """
-        options = options or {}
+        options: dict[str, Any] = spec.engine_options
+        template = spec.template
         check_early(options)
-        self._name = model
-        self._files = find_model(model, revision)
+        self._name = spec.model
+        self._files = find_model(spec.model, spec.revision)
         if self._files.gguf_file:
-            raise UserError(f"the vllm engine does not read GGUF files: use --engine transformers for {model}")
+            raise UserError(f"the vllm engine does not read GGUF files: use --engine transformers for {spec.model}")
         check_hub(self._files)
         self._base = base_of(self._files)
         if self._base:
             options = {**adapter_options(self._files), **options}
         self._vllm, self._on_cpu = _import_vllm()
-        self._llm = self._load(dtype, resolved(self._vllm, options, on_cpu=self._on_cpu))
+        self._llm = self._load(spec.dtype, resolved(self._vllm, options, on_cpu=self._on_cpu))
         watch(self._llm.llm_engine)
         self._adapter = load_adapter(self._llm.llm_engine, self._files) if self._base else None
         self._tokenizer = self._llm.get_tokenizer()
-        if chat_template is not None:
-            self._tokenizer.chat_template = chat_template
-        self._enable_thinking = enable_thinking
-        self._options = dict(options)
+        if template is not None:
+            self._tokenizer.chat_template = template
+        self._enable_thinking = spec.enable_thinking
+        self._options = options
         self._config = self._llm.llm_engine.vllm_config
         # enough that the batch is full again at the next step, few enough that a million samples need no memory
         self._window = 2 * int(self._config.scheduler_config.max_num_seqs)

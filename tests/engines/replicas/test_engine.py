@@ -180,7 +180,10 @@ def test_replicas_score_as_one_engine_does(tmp_path: Path) -> None:
         (["--replicas", "64"], "--replicas 64: each takes a processor"),
         (["--replicas", "2", "--ray-address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["--replicas", "2", "batch=3"], "batch: no such setting"),
-        (["--replicas", "1", "engine_options.batch=3"], "the transformers engine has no option batch"),
+        (
+            ["--replicas", "1", "engine_options.batch=3"],
+            "engine_options.batch (did you mean batch_size?): no such",
+        ),
         (["--ray-address", "auto"], "set their number too (--replicas)"),
     ],
 )

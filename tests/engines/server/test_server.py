@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.engines.server import backoff
 from expo_bench.engines.server.backoff import retry_delay
@@ -41,8 +42,9 @@ def request(text: str, n: int = 1, **changes: Any) -> Request:
     return Request(**{**fields, **changes})
 
 
-def engine(server: FakeServer, **options: Any) -> ServerEngine:
-    return ServerEngine(server.url, "m", **{"max_retries": 3, "timeout_seconds": 5, **options})
+def engine(server: FakeServer, *, enable_thinking: bool | None = None, **options: Any) -> ServerEngine:
+    chosen = {"max_retries": 3, "timeout_seconds": 5, **options}
+    return ServerEngine(EngineSpec(model=f"{server.url}#m", enable_thinking=enable_thinking, engine_options=chosen))
 
 
 def draw(server: FakeServer, *texts: str, params: SamplingParams = PARAMS, **options: Any) -> dict[str, Completion]:
@@ -226,7 +228,7 @@ def test_no_server_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeServer() as gone:
         pass
     with pytest.raises(UserError, match=f"no server answers at {gone.url}"):
-        ServerEngine(gone.url, "m")
+        ServerEngine(EngineSpec(model=f"{gone.url}#m"))
 
 
 def test_key_refused_at_the_list_of_models(server: FakeServer) -> None:
@@ -303,7 +305,8 @@ def test_generate_again_on_the_same_engine(server: FakeServer) -> None:
 
 def test_describe_has_no_secrets(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> None:
     url = server.url.replace("127.0.0.1", "user:hunter2@127.0.0.1") + "?token=hunter3"
-    described = ServerEngine(url, "m").describe()
+    # the settings refuse such an address; the engine would not show it either
+    described = ServerEngine(EngineSpec.model_construct(model=f"{url}#m")).describe()
     assert described["url"] == server.url
     assert not any(secret in str(described) for secret in (KEY, "hunter"))
     assert (described["engine"], described["name"], described["server"]) == ("server", "m", "fake")
@@ -315,26 +318,26 @@ def test_describe_has_no_secrets(monkeypatch: pytest.MonkeyPatch, server: FakeSe
         ("ftp://host/v1", {}, "http://HOST"),
         ("http:///v1", {}, "http://HOST"),
         ("http://host:99999/v1", {}, "http://HOST"),
-        ("http://host/v1", {"temprature": 1}, "no option temprature"),
+        ("http://host/v1", {"temprature": 1}, "engine_options.temprature"),
         ("http://host/v1", {"concurrency": 0}, "concurrency"),
     ],
 )
 def test_bad_arguments(url: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        ServerEngine(url, "m", **options)
+        ServerEngine(EngineSpec(model=f"{url}#m", engine_options=options))
 
 
 def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-bad\nkey")
     with pytest.raises(UserError, match="line break") as caught:
-        ServerEngine("http://127.0.0.1:1/v1", "m")
+        ServerEngine(EngineSpec(model="http://127.0.0.1:1/v1#m"))
     assert "sk-bad" not in str(caught.value)
 
 
 def test_openai_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(UserError, match=r"pip install .*\[server\]"):
-        ServerEngine("http://127.0.0.1:1/v1", "m")
+        ServerEngine(EngineSpec(model="http://127.0.0.1:1/v1#m"))
 
 
 READINGS = [

@@ -37,7 +37,11 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FakeServer, FakeS
 
 def engine(*servers: FakeServer, **options: Any) -> ServerEngine:
     urls = ",".join(server.url for server in servers)
-    return ServerEngine(urls, "m", **{"max_retries": 3, "timeout_seconds": 5, "concurrency": 4, **options})
+    return ServerEngine(
+        EngineSpec(
+            model=f"{urls}#m", engine_options={"max_retries": 3, "timeout_seconds": 5, "concurrency": 4, **options}
+        )
+    )
 
 
 def request(text: str, n: int = 1) -> Request:

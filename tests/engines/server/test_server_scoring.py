@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Continuation, Scored, ScoreRequest
 from expo_bench.engines.server import backoff
 from expo_bench.engines.server.engine import ServerEngine
@@ -27,7 +28,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 
 @pytest.fixture
 def engine(server: FakeServer) -> Iterator[ServerEngine]:
-    subject = ServerEngine(server.url, "m", max_retries=3, timeout_seconds=5, concurrency=4)
+    subject = ServerEngine(
+        EngineSpec(model=f"{server.url}#m", engine_options={"max_retries": 3, "timeout_seconds": 5, "concurrency": 4})
+    )
     yield subject
     subject.close()
 
@@ -82,7 +85,7 @@ def test_plain_prompts_get_the_tokenizers_special_tokens(server: FakeServer, eng
 
 
 def test_thinking_goes_to_the_chat_template(server: FakeServer) -> None:
-    subject = ServerEngine(server.url, "m", enable_thinking=False)
+    subject = ServerEngine(EngineSpec(model=f"{server.url}#m", enable_thinking=False))
     score(subject)
     subject.close()
     assert server.seen[0]["chat_template_kwargs"] == {"enable_thinking": False}
@@ -223,7 +226,7 @@ def test_what_does_not_fit_is_an_error_of_its_own(server: FakeServer, told_by: s
     # the prompt has 4 tokens, and one is sampled
     server.max_model_len = 10 if told_by == "/tokenize" else None
     server.models = Plan(body={"data": [{"id": "m", "max_model_len": 10 if told_by == "/v1/models" else 99}]})
-    engine = ServerEngine(server.url, "m")
+    engine = ServerEngine(EngineSpec(model=f"{server.url}#m"))
     fits, not_quite = (Continuation(key=str(n), token_ids=(97,) * n) for n in (5, 6))
     got = score(engine, request("q", not_quite, fits))
     assert got["q", "6"].error == "10 tokens with the prompt, the model's context is 10"

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Continuation, Message, ScoreRequest
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -47,7 +48,7 @@ def begins(model: LlamaForCausalLM, vocabulary: Vocabulary, ids: list[int], text
 
 @pytest.mark.parametrize(("chain", "answer"), [("so \\(", "18"), ("is ", "x^2"), ("", "\\frac")])
 def test_sums_over_all_ways_to_write_an_answer(model: Path, chain: str, answer: str) -> None:
-    engine = TransformersEngine(str(model), options={"device": "cpu"})
+    engine = TransformersEngine(EngineSpec(model=str(model), engine_options={"device": "cpu"}))
     slot = SlotScore("s", engine, chain, answer, None)
     more = True
     while more:
@@ -71,7 +72,7 @@ def test_sums_over_all_ways_to_write_an_answer(model: Path, chain: str, answer: 
 
 
 def test_a_branch_sees_the_whole_vocabulary() -> None:
-    engine = TransformersEngine("micro", options={"device": "cpu"})
+    engine = TransformersEngine(EngineSpec(model="micro", engine_options={"device": "cpu"}))
     ids = engine.tokenize("3 + 4 = 7")[:-1]
     text = b"".join(engine.token_texts(ids))
     parts = (

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, ScoreRequest
 from expo_bench.engines.transformers import scoring
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -101,7 +103,7 @@ SAMPLED = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=20)
 
 
 def test_log_probabilities_equal_a_plain_forward_pass(folder: Path) -> None:
-    engine = TransformersEngine(str(folder), options={"batch_size": 5})
+    engine = TransformersEngine(EngineSpec(model=str(folder), engine_options={"batch_size": 5}))
     plain = type(engine._model).from_pretrained(folder)
     completions = _by_key(engine.generate(_requests(), SAMPLED))
     assert list(completions) == [(f"p{p}", s) for p in range(4) for s in range(3)]
@@ -120,7 +122,7 @@ def test_log_probabilities_equal_a_plain_forward_pass(folder: Path) -> None:
 
 
 def test_greedy_equals_generate(folder: Path) -> None:
-    engine = TransformersEngine(str(folder))
+    engine = TransformersEngine(EngineSpec(model=str(folder)))
     plain = type(engine._model).from_pretrained(folder)
     greedy = SamplingParams(temperature=0, top_p=1.0, max_tokens=12)
     for key, done in _by_key(engine.generate(_requests(n=1), greedy)).items():
@@ -132,7 +134,7 @@ def test_greedy_equals_generate(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> TransformersEngine:
     torch.manual_seed(1)
-    return TransformersEngine(str(_save(tmp_path_factory.mktemp("llama"), _llama())))
+    return TransformersEngine(EngineSpec(model=str(_save(tmp_path_factory.mktemp("llama"), _llama()))))
 
 
 def test_a_sample_does_not_depend_on_its_neighbours(llama: TransformersEngine) -> None:
@@ -254,7 +256,7 @@ def test_scores_equal_a_plain_forward_pass(folder: Path, share: bool, monkeypatc
     monkeypatch.setattr("expo_bench.engines.transformers.scoring._HEAD_CHUNK", 4)
     monkeypatch.setattr("expo_bench.engines.transformers.slots._QUERY_CHUNK", 7)
     monkeypatch.setattr("expo_bench.engines.transformers.engine._PADDED_TOKENS", 50)
-    engine = TransformersEngine(str(folder))
+    engine = TransformersEngine(EngineSpec(model=str(folder)))
     plain = type(engine._model).from_pretrained(folder)
     requests = _score_requests(engine, share)
     scored = list(engine.score(requests))
@@ -332,19 +334,20 @@ def test_a_chain_that_does_not_fit_is_told_and_the_others_are_scored(llama: Tran
     [
         ({"model": "no-such-folder/here/x"}, "neither micro"),
         ({"model": "nothing.gguf"}, "does not exist"),
-        ({"model": "micro", "options": {"batchsize": 3}}, "no option batchsize"),
+        ({"model": "micro", "engine_options": {"batch_size": 0}}, "engine_options.batch_size"),
+        ({"model": "micro", "engine_options": {"batchsize": 3}}, "engine_options.batchsize"),
     ],
 )
-def test_bad_input_is_one_clear_line(arguments: dict[str, object], message: str) -> None:
+def test_bad_input_is_one_clear_line(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
-        TransformersEngine(**arguments)  # type: ignore[arg-type]
+        TransformersEngine(EngineSpec(**arguments))
     assert "\n" not in str(raised.value)
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"")
     with pytest.raises(UserError, match="pickled weights are not loaded"):
-        TransformersEngine(str(tmp_path))
+        TransformersEngine(EngineSpec(model=str(tmp_path)))
 
 
 def test_no_chat_template_is_a_clear_line(llama: TransformersEngine, monkeypatch: pytest.MonkeyPatch) -> None:

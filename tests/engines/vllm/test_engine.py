@@ -15,6 +15,7 @@ import pydantic
 import pytest
 from safetensors.numpy import save_file
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.choosing import engine_name
 from expo_bench.engines.loading import find_model
@@ -146,8 +147,12 @@ def request(text: str, seeds: tuple[int, ...] = (1, 2), **changes: Any) -> Reque
     )
 
 
+def opened(model: str, **settings: Any) -> VllmEngine:
+    return VllmEngine(EngineSpec(model=model, **settings))
+
+
 def test_each_sample_is_one_request_with_its_seed(fake: Any) -> None:
-    got = list(VllmEngine(fake.folder).generate([request("a", (1, 2, 3)), request("b", (4, 7))], PARAMS))
+    got = list(opened(fake.folder).generate([request("a", (1, 2, 3)), request("b", (4, 7))], PARAMS))
     assert {(c.problem_id, c.sample_index): c.text for c in got} == {
         ("a", 0): "seed 1", ("a", 1): "seed 2", ("a", 2): "seed 3", ("b", 0): "seed 4", ("b", 1): "seed 7"
     }  # fmt: skip
@@ -160,7 +165,7 @@ def test_each_sample_is_one_request_with_its_seed(fake: Any) -> None:
 
 
 def test_prompts(fake: Any) -> None:
-    engine = VllmEngine(fake.folder, enable_thinking=True)
+    engine = opened(fake.folder, enable_thinking=True)
     list(engine.generate([request("a", (1,), prefix="x"), request("b", (1,), prefix="y", chat=False)], PARAMS))
     chat, plain = (ids for ids, _ in fake.core.asked.values())
     assert chat == [ord(c) for c in "<a>Tx"]
@@ -168,14 +173,14 @@ def test_prompts(fake: Any) -> None:
 
 
 def test_no_more_requests_wait_than_the_window_holds(fake: Any) -> None:
-    got = list(VllmEngine(fake.folder).generate([request(f"p{i}", tuple(range(10, 20))) for i in range(9)], PARAMS))
+    got = list(opened(fake.folder).generate([request(f"p{i}", tuple(range(10, 20))) for i in range(9)], PARAMS))
     assert len({(c.problem_id, c.sample_index) for c in got}) == len(got) == 90
     assert fake.core.most_waiting == 8
 
 
 def test_room_in_the_context(fake: Any) -> None:
     requests = [request("x" * 14, (1,)), request("x" * 17, (1,)), request("x" * 18, (1, 2)), request("x" * 30, (1,))]
-    got = {(c.problem_id, c.sample_index): c for c in VllmEngine(fake.folder).generate(requests, PARAMS)}
+    got = {(c.problem_id, c.sample_index): c for c in opened(fake.folder).generate(requests, PARAMS)}
     assert [sampling.max_tokens for _, sampling in fake.core.asked.values()] == [4, 1]
     assert [c.finish_reason for c in got.values()].count("error") == 3
     assert "20 tokens" in str(got["x" * 18, 1].error)
@@ -183,7 +188,7 @@ def test_room_in_the_context(fake: Any) -> None:
 
 
 def test_one_bad_request_is_one_error(fake: Any) -> None:
-    got = {c.problem_id: c for c in VllmEngine(fake.folder).generate(
+    got = {c.problem_id: c for c in opened(fake.folder).generate(
         [request("a", (1,)), request("b!", (1,)), request("c", (8,)), request("d", (1,))], PARAMS
     )}  # fmt: skip
     assert {name: c.finish_reason for name, c in got.items()} == {"a": "stop", "b!": "error", "c": "error", "d": "stop"}
@@ -193,7 +198,7 @@ def test_one_bad_request_is_one_error(fake: Any) -> None:
 
 
 def test_early_close_aborts_what_runs(fake: Any) -> None:
-    completions = VllmEngine(fake.folder).generate([request("a", tuple(range(10, 30)))], PARAMS)
+    completions = opened(fake.folder).generate([request("a", tuple(range(10, 30)))], PARAMS)
     next(completions)
     completions.close()  # type: ignore[attr-defined]
     assert len(fake.core.aborted) == 7
@@ -201,7 +206,7 @@ def test_early_close_aborts_what_runs(fake: Any) -> None:
 
 
 def test_generate_again_uses_new_request_numbers(fake: Any) -> None:
-    engine = VllmEngine(fake.folder)
+    engine = opened(fake.folder)
     for _ in range(2):
         assert len(list(engine.generate([request("a")], PARAMS))) == 2
     engine.close()
@@ -210,18 +215,20 @@ def test_generate_again_uses_new_request_numbers(fake: Any) -> None:
 
 def test_bad_sampling_parameters(fake: Any) -> None:
     with pytest.raises(UserError, match=r"top_p must be in"):
-        list(VllmEngine(fake.folder).generate([request("a")], SamplingParams(temperature=1, top_p=2, max_tokens=1)))
+        list(opened(fake.folder).generate([request("a")], SamplingParams(temperature=1, top_p=2, max_tokens=1)))
 
 
-def test_no_chat_template(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_chat_template(fake: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeTokenizer, "chat_template", None)
     with pytest.raises(UserError, match="--prompt plain"):
-        list(VllmEngine(fake.folder).generate([request("a")], PARAMS))
-    assert len(list(VllmEngine(fake.folder, chat_template="{{ x }}").generate([request("a")], PARAMS))) == 2
+        list(opened(fake.folder).generate([request("a")], PARAMS))
+    template = tmp_path / "own.jinja"
+    template.write_text("{{ x }}")
+    assert len(list(opened(fake.folder, chat_template=template).generate([request("a")], PARAMS))) == 2
 
 
 def test_options_go_to_vllm_over_the_defaults(fake: Any) -> None:
-    VllmEngine(fake.folder, dtype="float16", options={"tensor_parallel_size": 2, "block_size": 64})
+    opened(fake.folder, dtype="float16", engine_options={"tensor_parallel_size": 2, "block_size": 64})
     loaded = fake.loaded
     assert (loaded["tensor_parallel_size"], loaded["block_size"], loaded["dtype"]) == (2, 64, "float16")
     assert (loaded["enforce_eager"], loaded["enable_chunked_prefill"], loaded["load_format"]) == (
@@ -231,26 +238,26 @@ def test_options_go_to_vllm_over_the_defaults(fake: Any) -> None:
     )
     assert loaded["logprobs_mode"] == "raw_logprobs"
     fake.on_cpu = False
-    VllmEngine(fake.folder)
+    opened(fake.folder)
     assert not {"enforce_eager", "enable_chunked_prefill", "block_size"} & set(fake.loaded)
 
 
 def test_variables_of_the_user_are_left_alone(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "9")
-    VllmEngine(fake.folder)
+    opened(fake.folder)
     assert os.environ["VLLM_CPU_KVCACHE_SPACE"] == "9"
     assert os.environ["VLLM_LOGGING_STREAM"] == "ext://sys.stderr"
     assert os.environ["VLLM_NO_USAGE_STATS"] == "1"
 
 
 def test_nothing_reaches_standard_output(fake: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    VllmEngine(fake.folder)
+    opened(fake.folder)
     out, err = capfd.readouterr()
     assert (out, "noise" in err) == ("", True)
 
 
 def test_description(fake: Any) -> None:
-    described = VllmEngine(fake.folder, options={"seed": 3}).describe()
+    described = opened(fake.folder, engine_options={"seed": 3}).describe()
     assert (described["engine"], described["engine_version"], described["dtype"]) == ("vllm", "0.0", "bfloat16")
     assert (described["name"], described["engine_options"]) == (fake.folder, {"seed": "3"})
     assert len(described["weights_digest"]) == len(described["chat_template_digest"]) == 12
@@ -261,25 +268,25 @@ def test_description(fake: Any) -> None:
 @pytest.mark.parametrize("option", ["trust_remote_code", "logprobs_mode", "model"])
 def test_reserved_options(fake: Any, option: str) -> None:
     with pytest.raises(UserError, match=f"engine_options.{option}"):
-        VllmEngine(fake.folder, options={option: True})
+        opened(fake.folder, engine_options={option: True})
 
 
 def test_an_unknown_option_is_refused_before_the_model_is_loaded(fake: Any) -> None:
     with pytest.raises(UserError, match=r"engine_options.max_model_lenn: .*no such option; is max_model_len meant\?$"):
-        VllmEngine(fake.folder, options={"max_model_lenn": 1})
+        opened(fake.folder, engine_options={"max_model_lenn": 1})
     assert not hasattr(fake, "loaded")
 
 
 def test_data_parallelism_is_for_replicas_and_servers(fake: Any) -> None:
     with pytest.raises(UserError, match=r"data_parallel_size: .*--replicas N .*-dp N"):
-        VllmEngine(fake.folder, options={"data_parallel_size": 2})
+        opened(fake.folder, engine_options={"data_parallel_size": 2})
 
 
 def test_pipeline_parallelism_is_not_for_the_cpu(fake: Any) -> None:
     with pytest.raises(UserError, match=r"engine_options.pipeline_parallel_size: .*use tensor_parallel_size"):
-        VllmEngine(fake.folder, options={"pipeline_parallel_size": 2})
+        opened(fake.folder, engine_options={"pipeline_parallel_size": 2})
     fake.on_cpu = False
-    VllmEngine(fake.folder, options={"pipeline_parallel_size": 2})
+    opened(fake.folder, engine_options={"pipeline_parallel_size": 2})
     assert fake.loaded["pipeline_parallel_size"] == 2
 
 
@@ -289,7 +296,7 @@ def test_a_value_that_vllms_own_models_refuse_is_one_line(fake: Any, monkeypatch
 
     monkeypatch.setattr(fake, "LLM", lambda **options: ParallelConfig(tensor_parallel_size=options["seed"]))
     with pytest.raises(UserError, match=r"tensor_parallel_size: Input should be a valid integer, unable to parse"):
-        VllmEngine(fake.folder, options={"seed": "two"})
+        opened(fake.folder, engine_options={"seed": "two"})
 
 
 def test_a_worker_that_dies_is_one_line(fake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,19 +305,19 @@ def test_a_worker_that_dies_is_one_line(fake: Any, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(fake, "LLM", die)
     with pytest.raises(UserError, match=r"WorkerProc initialization failed$"):
-        VllmEngine(fake.folder)
+        opened(fake.folder)
 
 
 def test_speculation_on_the_cpu_is_for_greedy_decoding(fake: Any) -> None:
     fake.core.vllm_config.speculative_config = types.SimpleNamespace(method="ngram")
-    engine = VllmEngine(fake.folder, options={"speculative_config": {"method": "ngram"}})
+    engine = opened(fake.folder, engine_options={"speculative_config": {"method": "ngram"}})
     with pytest.raises(UserError, match=r"engine_options.speculative_config: .*temperature 0"):
         list(engine.generate([request("a")], PARAMS))
     greedy = SamplingParams(temperature=0, top_p=1.0, max_tokens=10)
     assert len(list(engine.generate([request("a")], greedy))) == 2
     assert engine.describe()["speculation"] == "ngram"
     fake.on_cpu, fake.core.asked = False, {}
-    assert len(list(VllmEngine(fake.folder).generate([request("a")], PARAMS))) == 2
+    assert len(list(opened(fake.folder).generate([request("a")], PARAMS))) == 2
 
 
 ADAPTER = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "base_model_name_or_path": "BASE", "bias": "none"}
@@ -353,17 +360,17 @@ def test_adapters_that_vllm_cannot_serve(
         config["base_model_name_or_path"] = str(adapter)
     (refused / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=f"{said}.*: use --engine transformers$"):
-        VllmEngine(str(refused))
-    assert engine_name("auto", str(refused)) == "transformers"
+        opened(str(refused))
+    assert engine_name(EngineSpec(model=str(refused))) == "transformers"
 
 
 def test_auto_serves_adapters_with_vllm_but_those_of_the_micro_model(
     adapter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(subject, "usable", lambda: True)
-    assert engine_name("auto", str(adapter)) == "vllm"
+    assert engine_name(EngineSpec(model=str(adapter))) == "vllm"
     (adapter / "adapter_config.json").write_text(json.dumps({**ADAPTER, "base_model_name_or_path": "micro"}))
-    assert engine_name("auto", str(adapter)) == "transformers"
+    assert engine_name(EngineSpec(model=str(adapter))) == "transformers"
 
 
 @pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (8, 8), (65, 128), (512, 512)])
@@ -379,25 +386,25 @@ def test_a_damaged_configuration_of_adapters(adapter: Path) -> None:
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps({**config, "r": "many"}))
     with pytest.raises(UserError, match=r"adapter_config.json is damaged"):
-        VllmEngine(str(adapter))
+        opened(str(adapter))
 
 
 def test_what_vllm_refuses_is_one_line(fake: Any) -> None:
     with pytest.raises(UserError, match=r"max_model_len is too large$"):
-        VllmEngine(fake.folder, options={"max_model_len": 1})
+        opened(fake.folder, engine_options={"max_model_len": 1})
 
 
 def test_gguf_is_for_transformers(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").write_bytes(b"GGUF")
     with pytest.raises(UserError, match="--engine transformers"):
-        VllmEngine(str(tmp_path / "m.gguf"))
+        opened(str(tmp_path / "m.gguf"))
 
 
 def test_vllm_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match=r"pip install .*\[vllm\]"):
-        VllmEngine(str(tmp_path))
+        opened(str(tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import prompt_ids
@@ -287,7 +288,7 @@ def test_a_run_ends_with_a_checkpoint_that_the_harness_loads(tmp_path, method):
     }[method]  # fmt: skip
     assert not equal(parameters(folder, 4), dict(load_policy(recipe(method))[0].named_parameters()))
     assert [line["step"] for line in folder.log() if "loss" in line] == [1, 2, 3, 4]
-    engine = TransformersEngine(str(folder.checkpoint(4)))
+    engine = TransformersEngine(EngineSpec(model=str(folder.checkpoint(4))))
     request = Request(problem_id="x", messages=BOXED.messages(problem(0)), sample_indexes=(0,), seeds=(1,))
     [done] = engine.generate([request], SamplingParams(temperature=1.0, top_p=1.0, max_tokens=8))
     engine.close()
