@@ -61,7 +61,7 @@ class EngineSpec(Settings):
             UserError: the file cannot be read.
         """
         try:
-            return self.chat_template and self.chat_template.read_text(encoding="utf-8")
+            return None if self.chat_template is None else self.chat_template.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"chat template {self.chat_template} cannot be read: {error}") from error
 

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from expo_bench.config import CandidatesConfig, EvalConfig
-from expo_bench.costs.probing import AT_ONCE, OWN, ROW_BYTES, Drawn, Scored, Stage, probe, probe_scoring, stages
+from expo_bench.costs.probing import AT_ONCE, ROW_BYTES, Drawn, Scored, lacking_stages, probe, probe_scoring
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
+from expo_bench.evaluation.drawing import Missing, Stage, count
 from expo_bench.evaluation.planning import Plan, Progress
+from expo_bench.evaluation.sampling import Sampling
 from expo_bench.evaluation.spending import CHARACTERS, money, prompt_tokens
 from expo_bench.likelihood.pipeline import Policy
 from expo_bench.likelihood.sampled_answers import MAX_TOKENS, missing_answers
@@ -67,32 +69,32 @@ def run_costs(planned: Plan, seconds: float | None, progress: Progress) -> Estim
     Raises:
         UserError: the probe's engine cannot be used, or draws nothing but errors.
     """
-    listed = stages(planned)
+    listed = lacking_stages(planned)
     at_once = AT_ONCE * (planned.config.replicas or 1)
     loading, drawn = (None, {}) if seconds is None else probe(planned, seconds, progress, at_once, refilled=True)
     # a plan without a probe stays quick: reading a tokenizer takes the libraries that read models
     wanted = loading is not None and planned.engine != "server"
     tokenizer = _with_template(planned.config) if wanted else None
     costs = [] if loading is None else [Cost(stage="loading the model", seconds=loading)]
-    for stage in listed:
-        prompts = None if tokenizer is None else _prompt_tokens(stage, tokenizer, planned.config)
-        costs.append(draw_cost(stage.name, stage.count, stage.most, drawn.get(stage.name), prompts))
+    for stage, lacking in listed:
+        prompts = None if tokenizer is None else _prompt_tokens(stage, lacking, tokenizer, planned.config)
+        costs.append(draw_cost(stage.name, count(lacking), stage.most_tokens, drawn.get(stage.name), prompts))
     notes = [drawn[name].note(name) for name in drawn]
     return Estimate(costs=costs + _row_costs(planned, listed, costs), notes=[*notes, *_money(planned, listed, costs)])
 
 
-def _money(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) -> list[str]:
+def _money(planned: Plan, listed: Sequence[tuple[Stage, Missing]], costs: Sequence[Cost]) -> list[str]:
     """Return a line that says what the completions cost at most, and where a probe expects it, about."""
     config = planned.config
     if config.price_in is None and config.price_out is None:
         return []
-    lacking = [(stage.prompt, problem, len(ones)) for stage in listed for problem, ones in stage.lacking]
+    asked = [(stage.prompt, problem, len(ones)) for stage, lacking in listed for problem, ones in lacking]
     if tokenizer := _with_template(config):
         thinking, how = config.enable_thinking, "by the model's tokenizer"
-        n_prompt = sum(len(problem_ids(tokenizer, prompt, one, thinking)) * times for prompt, one, times in lacking)
+        n_prompt = sum(len(problem_ids(tokenizer, prompt, one, thinking)) * times for prompt, one, times in asked)
     else:
         how = f"estimated at {CHARACTERS} characters each, since the model's tokenizer is not here"
-        n_prompt = sum(prompt_tokens(prompt, [one])[one.problem_id] * times for prompt, one, times in lacking)
+        n_prompt = sum(prompt_tokens(prompt, [one])[one.problem_id] * times for prompt, one, times in asked)
     most = money(config, n_prompt, sum(cost.most_tokens or 0 for cost in costs))
     expected = sum(cost.tokens or 0 for cost in costs)
     about = money(config, n_prompt, expected) if expected else None
@@ -107,25 +109,27 @@ def _with_template(config: EvalConfig) -> Any:
     return tokenizer
 
 
-def draw_cost(stage: str, count: int, most: int, drawn: Drawn | None, prompt_tokens: int | None = None) -> Cost:
+def draw_cost(stage: str, number: int, most: int, drawn: Drawn | None, prompt_tokens: int | None = None) -> Cost:
     """Return what it takes to draw so many completions of at most so many tokens, by what a probe has seen."""
-    cost = Cost(stage=stage, count=count, prompt_tokens=prompt_tokens, most_tokens=count * most)
+    cost = Cost(stage=stage, count=number, prompt_tokens=prompt_tokens, most_tokens=number * most)
     if drawn is None:
-        return replace(cost, disk=count * ROW_BYTES + count * most * _TOKEN)
-    tokens = count * drawn.length
-    return replace(cost, tokens=round(tokens), disk=drawn.disk_for(count, tokens), seconds=drawn.seconds_for(tokens))
+        return replace(cost, disk=number * ROW_BYTES + number * most * _TOKEN)
+    tokens = number * drawn.length
+    return replace(cost, tokens=round(tokens), disk=drawn.disk_for(number, tokens), seconds=drawn.seconds_for(tokens))
 
 
-def _row_costs(planned: Plan, listed: Sequence[Stage], costs: Sequence[Cost]) -> list[Cost]:
+def _row_costs(planned: Plan, listed: Sequence[tuple[Stage, Missing]], costs: Sequence[Cost]) -> list[Cost]:
     """Return the rows that are written beside those that are drawn; their time is not reckoned."""
-    own = sum(stage.count for stage in listed if stage.name == OWN)
+    own = sum(count(lacking) for stage, lacking in listed if isinstance(stage, Sampling))
     found = [Cost(stage="grades", count=own, disk=own * GRADE_BYTES)] if own else []
     if isinstance(planned.config, CandidatesConfig) and listed:
         chains = [problem.solution for problem in planned.problems if problem.solution]
         experts = chains if "expert" in planned.config.sources else []
         # what was drawn stands there a second time
         disk = sum(cost.disk or 0 for cost in costs) + sum(ROW_BYTES + len(chain.encode()) for chain in experts)
-        found.append(Cost(stage="candidates", count=sum(stage.count for stage in listed) + len(experts), disk=disk))
+        found.append(
+            Cost(stage="candidates", count=sum(count(lacking) for _, lacking in listed) + len(experts), disk=disk)
+        )
     return found
 
 
@@ -192,9 +196,9 @@ def local_tokenizer(model: str, revision: str | None) -> Any:
         return None
 
 
-def _prompt_tokens(stage: Stage, tokenizer: Any, config: EvalConfig) -> int:
+def _prompt_tokens(stage: Stage, lacking: Missing, tokenizer: Any, config: EvalConfig) -> int:
     thinking = config.enable_thinking
-    return sum(len(problem_ids(tokenizer, stage.prompt, problem, thinking)) for problem, _ in stage.lacking)
+    return sum(len(problem_ids(tokenizer, stage.prompt, problem, thinking)) for problem, _ in lacking)
 
 
 def table(estimate: Estimate) -> "Table":

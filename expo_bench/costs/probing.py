@@ -10,25 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import cast
 
-from expo_bench.config import CandidatesConfig, EvalConfig
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.errors import UserError
-from expo_bench.evaluation.drawing import Missing
-from expo_bench.evaluation.planning import (
-    Plan,
-    Progress,
-    explanation_params,
-    open_planned,
-    resume_candidates_config,
-    sampling_params,
-)
-from expo_bench.evaluation.sampling import missing_samples, sample
-from expo_bench.likelihood.explanations import explain, missing_explanations
-from expo_bench.likelihood.pipeline import Policy, open_policy
+from expo_bench.evaluation.drawing import Missing, Stage, count
+from expo_bench.evaluation.planning import Plan, Progress, open_planned, resume_candidates_config
+from expo_bench.evaluation.sampling import Sampling
+from expo_bench.likelihood.pipeline import Policy, drawing_stages, open_policy
 from expo_bench.likelihood.scoring import likelihoods
-from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
+from expo_bench.prompts import Prompt, solve_prompt
 from expo_bench.rows import Candidate, Problem, Sample
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
@@ -41,7 +32,6 @@ _FEWEST_PROBLEMS = 8
 _WARM_UP_TOKENS = 16
 _MOST_SCORED = 64
 """Problems whose chains a probe scores."""
-OWN, EXPLANATIONS = "samples", "self-explanations"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,24 +85,6 @@ class Drawn:
         return f"{line}, the others are reckoned to end {others}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """A stage that draws, and what it lacks."""
-
-    name: str
-    lacking: Missing
-    prompt: Prompt
-    n: int
-    """Completions of a problem."""
-    most: int
-    """Tokens of a completion."""
-
-    @property
-    def count(self) -> int:
-        """Completions that are lacking."""
-        return sum(len(indexes) for _, indexes in self.lacking)
-
-
 def probe(
     planned: Plan, seconds: float, progress: Progress, at_once: int, *, refilled: bool
 ) -> tuple[float | None, dict[str, Drawn]]:
@@ -129,7 +101,7 @@ def probe(
     Raises:
         UserError: the engine cannot be used, or draws nothing but errors.
     """
-    listed = stages(planned)
+    listed = lacking_stages(planned)
     if not listed:
         return None, {}
     began = time.perf_counter()
@@ -137,45 +109,37 @@ def probe(
     loading = time.perf_counter() - began
     try:
         seen = {}
-        for stage in listed:
+        for stage, lacking in listed:
             progress.note(f"probe: {stage.name}, about {seconds:.0f} s")
-            seen[stage.name] = _probe(stage, planned.config, engine, seconds, at_once, refilled)
+            seen[stage.name] = _probe(stage, lacking, engine, seconds, at_once, refilled)
         return loading, seen
     finally:
         engine.close()
 
 
-def stages(planned: Plan) -> list[Stage]:
-    """Return what `evaluation.evaluate` or `likelihood.make_candidates` would draw."""
-    config, run, found = planned.config, planned.run, []
-    candidates = config if isinstance(config, CandidatesConfig) else None
-    if candidates is None or candidates.draws_own:
-        lacking = missing_samples(run, planned.problems, config.n, redraw_errors=config.redraw_errors)
-        most = config.max_tokens + (config.thinking_tokens or 0)
-        found.append(Stage(name=OWN, lacking=lacking, prompt=planned.prompt, n=config.n, most=most))
-    if candidates is not None and candidates.explains:
-        n, prompt = candidates.per_source, explain_prompt(candidates.explain_prompt)
-        lacking = missing_explanations(run, planned.problems, n)
-        found.append(Stage(name=EXPLANATIONS, lacking=lacking, prompt=prompt, n=n, most=config.max_tokens))
-    return [stage for stage in found if stage.lacking]
+def lacking_stages(planned: Plan) -> list[tuple[Stage, Missing]]:
+    """Return the stages in which the run has still to draw, and what they lack."""
+    listed = [(stage, stage.missing(planned.run, planned.problems)) for stage in drawing_stages(planned)]
+    return [(stage, lacking) for stage, lacking in listed if lacking]
 
 
-def _probe(stage: Stage, config: EvalConfig, engine: Generator, seconds: float, at_once: int, refilled: bool) -> Drawn:
+def _probe(stage: Stage, lacking: Missing, engine: Generator, seconds: float, at_once: int, refilled: bool) -> Drawn:
     def turn(number: int, limit: int) -> Drawn:
-        problems = spread([problem for problem, _ in stage.lacking], max(_FEWEST_PROBLEMS, number // stage.n))
-        return _draw(stage, config, engine, problems, min(stage.n, max(1, number // len(problems))), limit)
+        problems = spread([problem for problem, _ in lacking], max(_FEWEST_PROBLEMS, number // stage.n))
+        n = min(stage.n, max(1, number // len(problems)))
+        return _draw(replace(stage, n=n).within(limit), stage.most_tokens, engine, problems)
 
-    found = turn(at_once, min(_WARM_UP_TOKENS, stage.most))
+    found = turn(at_once, min(_WARM_UP_TOKENS, stage.most_tokens))
     left = seconds - found.seconds
     # a fifth is kept back: later tokens take longer
-    limit = min(stage.most, int(found.limit * 0.8 * left / found.seconds))
+    limit = min(stage.most_tokens, int(found.limit * 0.8 * left / found.seconds))
     if limit < found.limit:
         return found
     found = turn(at_once, limit)
     times = int((left - found.seconds) / found.seconds)
     # a batch that empties while its last samples are drawn is slower than one that is filled up again
-    whole = limit == stage.most or found.ended == found.samples
-    if refilled and whole and times > 1 and found.samples < stage.count:
+    whole = limit == stage.most_tokens or found.ended == found.samples
+    if refilled and whole and times > 1 and found.samples < count(lacking):
         found = turn(at_once * times, limit)
     return found
 
@@ -187,42 +151,27 @@ def spread(problems: Sequence[Problem], number: int) -> list[Problem]:
     return [ordered[(2 * place + 1) * len(ordered) // (2 * number)] for place in range(number)]
 
 
-def _draw(
-    stage: Stage, config: EvalConfig, engine: Generator, problems: Sequence[Problem], n: int, limit: int
-) -> Drawn:
+def _draw(stage: Stage, most: int, engine: Generator, problems: Sequence[Problem]) -> Drawn:
     rows: list[Sample] = []
-    thinking = config.thinking_tokens and max(1, limit * config.thinking_tokens // stage.most)
-    params = sampling_params(config)
-    if stage.name == EXPLANATIONS and isinstance(config, CandidatesConfig):
-        params = explanation_params(config)
-    shared: dict[str, Any] = {
-        "prompt": stage.prompt,
-        "params": replace(params, max_tokens=max(1, limit - (thinking or 0))),
-        "n": n,
-        "seed": config.seed,
-        "on_sample": rows.append,
-    }
     with TemporaryDirectory(prefix="expo-bench-probe-") as scratch:
         run = RunFolder(scratch)
         began = time.perf_counter()
-        if stage.name == OWN:
-            sample(run, problems, engine, thinking_tokens=thinking, **shared)
-        else:
-            explain(run, problems, engine, **shared)
+        stage.draw(run, stage.missing(run, problems), engine, rows.append)
         seconds = time.perf_counter() - began
         disk = _bytes_in(run.path)
     good = [row for row in rows if row.finish_reason != "error"]
     tokens = sum(row.n_tokens or 0 for row in good)
     if not tokens:
         raise UserError(f"the probe drew nothing: {rows[0].error or 'all completions are empty'}")
+    limit = stage.most_tokens
     # a thought that was closed too soon does not tell when it would have ended
-    known = thinking is None or limit == stage.most
+    known = limit == most or not (isinstance(stage, Sampling) and stage.thinking_tokens)
     return Drawn(
         samples=len(good),
         ended=sum(known and row.finish_reason == "stop" for row in good),
         tokens=tokens,
         limit=limit,
-        most=stage.most,
+        most=most,
         seconds=seconds,
         disk=disk,
     )

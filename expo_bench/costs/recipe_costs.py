@@ -8,9 +8,10 @@ from typing import Any
 from expo_bench.config import load_config
 from expo_bench.costs.costs import GRADE_BYTES, Cost, Estimate, draw_cost
 from expo_bench.costs.estimate import checkpoint_bytes, checkpoint_steps, model_size, most_drawn
-from expo_bench.costs.probing import AT_ONCE, OWN, Drawn, probe
+from expo_bench.costs.probing import AT_ONCE, Drawn, probe
 from expo_bench.errors import UserError
 from expo_bench.evaluation.planning import Plan, Progress, plan
+from expo_bench.evaluation.sampling import Sampling
 from expo_bench.settings import ProblemReading
 from expo_bench.trainers.callbacks import evaluation_settings
 from expo_bench.trainers.recipe import Recipe
@@ -76,7 +77,7 @@ def _seen(
 ) -> Drawn:
     key = repr((sorted({**settings, "seed": 0}.items()), at_once, refilled))
     if key not in known:
-        known[key] = probe(_planned(settings), seconds, progress, at_once, refilled=refilled)[1][OWN]
+        known[key] = probe(_planned(settings), seconds, progress, at_once, refilled=refilled)[1][Sampling.name]
     return known[key]
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from expo_bench.engines.choosing import engine_name
 from expo_bench.errors import UserError
+from expo_bench.evaluation.drawing import count
 from expo_bench.evaluation.pipeline import evaluate
 from expo_bench.evaluation.planning import Plan, Progress, resume_config
-from expo_bench.evaluation.sampling import missing_samples
+from expo_bench.evaluation.sampling import sampling
 from expo_bench.prompts import solve_prompt
 from expo_bench.storage.run_folder import RunFolder
 
@@ -46,15 +47,15 @@ def more_samples(
         one.problem_id for one in problems
     ]:
         raise UserError(f"{folder} holds samples of other problems: delete it, or choose another folder with -o")
-    lacking = missing_samples(run, problems, n)
+    prompt = solve_prompt(config.prompt)
     planned = Plan(
         config=config,
         run=run,
         problems=problems,
         loaded=[],
-        prompt=solve_prompt(config.prompt),
+        prompt=prompt,
         engine=engine_name(config),
-        n_missing=sum(len(indexes) for _, indexes in lacking),
+        n_missing=count(sampling(config, prompt).missing(run, problems)),
     )
     evaluate(planned, progress)
     after = run.read_manifest()

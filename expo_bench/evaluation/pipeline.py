@@ -1,11 +1,13 @@
 """`expo-bench eval`: the stages from problems to a report, in one run folder."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation import metrics
-from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, sampling_params, warnings
-from expo_bench.evaluation.sampling import sample
+from expo_bench.evaluation.drawing import Missing, Stage, count
+from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, warnings
+from expo_bench.evaluation.sampling import sampling
 from expo_bench.evaluation.spending import Spending, prompt_tokens
 from expo_bench.evaluation.tally import counting
 from expo_bench.grading.judge import GRADER
@@ -26,7 +28,7 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
     try:
         for warning in warnings(planned):
             progress.note(warning)
-        manifest = _draw(planned, progress)
+        manifest = draw(planned, [sampling(config, planned.prompt)], progress)
         total = len(planned.problems) * config.n
         statuses = grade(run, on_grade=counting(progress, total))
         if not_understood := misread(run, GRADER):
@@ -53,15 +55,17 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         lock.close()
 
 
-def _draw(planned: Plan, progress: Progress) -> Manifest:
-    """Draw the missing samples and return the manifest; the model is loaded only where samples are missing."""
+def draw(planned: Plan, stages: Sequence[Stage], progress: Progress) -> Manifest:
+    """Draw what the run lacks of these stages and return its manifest; the model is loaded only for that."""
     run = planned.run
-    if not planned.n_missing and run.manifest_path.is_file():
+    wanted = [(stage, lacking) for stage in stages if (lacking := stage.missing(run, planned.problems))]
+    if not wanted and run.manifest_path.is_file():
         return run.read_manifest()
     engine = open_planned(planned, progress)
     try:
         manifest = begin(planned, engine.describe(), progress)
-        draw_samples(planned, engine, progress)
+        for stage, lacking in wanted:
+            draw_stage(planned, stage, lacking, engine, progress)
         return manifest
     finally:
         engine.close()
@@ -76,26 +80,15 @@ def spent_so_far(planned: Plan, progress: Progress) -> Spending | None:
     return spending
 
 
-def draw_samples(planned: Plan, engine: Generator, progress: Progress) -> None:
-    """Draw the plain samples that the run lacks."""
-    config = planned.config
-    total = len(planned.problems) * config.n
-    advance = progress.start("sampling", total, total - planned.n_missing, engine.gauge)
-    spending = spent_so_far(planned, progress)
+def draw_stage(planned: Plan, stage: Stage, lacking: Missing, engine: Generator, progress: Progress) -> None:
+    """Draw what the run lacks of a stage."""
+    total = len(stage.asked(planned.problems)) * stage.n
+    advance = progress.start(stage.doing, total, total - count(lacking), engine.gauge)
+    spending = None if planned.config.max_cost is None else spent_so_far(planned, progress)
 
     def on_sample(row: Sample) -> None:
         advance(row.n_tokens or 0)
         if spending:
             spending.add(row)
 
-    sample(
-        planned.run,
-        planned.problems,
-        engine,
-        prompt=planned.prompt,
-        params=sampling_params(config),
-        n=config.n,
-        seed=config.seed,
-        thinking_tokens=config.thinking_tokens,
-        on_sample=on_sample,
-    )
+    stage.draw(planned.run, lacking, engine, on_sample)

@@ -15,11 +15,12 @@ from expo_bench.config import (
     load_candidates_config,
     load_config,
 )
-from expo_bench.engines.base import Gauge, Generator, SamplingParams
+from expo_bench.engines.base import Gauge, Generator
 from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
-from expo_bench.evaluation.sampling import missing_samples
+from expo_bench.evaluation.drawing import count
+from expo_bench.evaluation.sampling import sampling
 from expo_bench.evaluation.tally import Tally
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.misread import unread_golds
@@ -83,7 +84,6 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         if not loaded:
             raise UserError(f"{run.problems_path} holds a problem twice; delete the second line")
         raise UserError(f"benchmarks {', '.join(config.benchmarks)} hold the same problem ids: evaluate them apart")
-    lacking = missing_samples(run, problems, config.n, redraw_errors=config.redraw_errors)
     return Plan(
         config=config,
         run=run,
@@ -91,7 +91,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         loaded=loaded,
         prompt=prompt,
         engine=engine_name(config),
-        n_missing=sum(len(indexes) for _, indexes in lacking),
+        n_missing=count(sampling(config, prompt).missing(run, problems)),
     )
 
 
@@ -143,18 +143,6 @@ def open_planned(planned: Plan, progress: Progress) -> Generator:
     config = planned.config
     progress.note(f"loading {config.model} ({planned.engine})")
     return open_engine(config)
-
-
-def sampling_params(config: EvalConfig) -> SamplingParams:
-    """Return how the configuration samples."""
-    return SamplingParams(
-        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, stop=config.stop
-    )
-
-
-def explanation_params(config: CandidatesConfig) -> SamplingParams:
-    """Return how the configuration samples self-explanations."""
-    return replace(sampling_params(config), temperature=config.explained_at)
 
 
 def _save_plan(planned: Plan) -> None:

@@ -1,76 +1,80 @@
 """The stage from problems to samples."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Self
 
+from expo_bench.config import EvalConfig
 from expo_bench.engines.base import Completion, Generator, Request, SamplingParams
-from expo_bench.evaluation.drawing import Missing, draw, missing, seed_from
+from expo_bench.evaluation.drawing import Stage, seed_from
 from expo_bench.prompts import Prompt
-from expo_bench.rows import Problem, Sample
+from expo_bench.rows import PromptKind
 from expo_bench.storage.run_folder import RunFolder
 
 THINK_END = "</think>"
 
 
-def sample_seed(run_seed: int, problem_id: str, sample_index: int) -> int:
-    """Return the seed of one sample, below 2**48: the same wherever and whenever the sample is drawn."""
-    return seed_from(run_seed, problem_id, sample_index)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling(Stage):
+    """Answers to the problems."""
+
+    name: ClassVar[str] = "samples"
+    doing: ClassVar[str] = "sampling"
+    kind: ClassVar[PromptKind] = "solve"
+
+    thinking_tokens: int | None = None
+    """Budget of what stands before `</think>`, where the policy is a thinking model; max_tokens counts from there."""
+    redraw_errors: bool = False
+    """Whether a sample that ended in an error is lacking."""
+
+    @property
+    def most_tokens(self) -> int:
+        """Tokens of a completion at most."""
+        return self.params.max_tokens + (self.thinking_tokens or 0)
+
+    def within(self, tokens: int) -> Self:
+        """Return the stage with at most so many tokens a completion, thoughts having their share of them."""
+        thinking = self.thinking_tokens and max(1, tokens * self.thinking_tokens // self.most_tokens)
+        rest = replace(self.params, max_tokens=max(1, tokens - (thinking or 0)))
+        return replace(self, thinking_tokens=thinking, params=rest)
+
+    def path(self, run: RunFolder) -> Path:
+        """Return the file of the samples."""
+        return run.samples_path
+
+    def keys(self, run: RunFolder) -> Iterator[tuple[str, int]]:
+        """Yield the samples that count as drawn."""
+        return ((problem, index) for problem, index, failed in run.sample_keys() if not (self.redraw_errors and failed))
+
+    def seed_of(self, problem_id: str, index: int) -> int:
+        """Return the seed of one sample."""
+        return seed_from(self.seed, problem_id, index)
+
+    def complete(self, engine: Generator, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Yield the completions, thoughts apart from answers where each has a budget."""
+        if self.thinking_tokens is None:
+            return engine.generate(requests, self.params)
+        return _think_then_answer(engine, requests, self.params, self.thinking_tokens)
 
 
-def sample(
-    run: RunFolder,
-    problems: Sequence[Problem],
-    engine: Generator,
-    *,
-    prompt: Prompt,
-    params: SamplingParams,
-    n: int,
-    seed: int,
-    thinking_tokens: int | None = None,
-    on_sample: Callable[[Sample], None] | None = None,
-) -> None:
-    """Draw the samples that the run folder does not hold yet; each is on disk before the next is waited for.
-
-    Args:
-        run: appended to; the caller holds its lock.
-        problems: those of the run.
-        engine: draws the completions.
-        prompt: the solve prompt.
-        params: how to sample; with `thinking_tokens`, max_tokens counts from `</think>`.
-        n: samples a problem.
-        seed: the run's.
-        thinking_tokens: budget of what stands before `</think>`, where the policy is a thinking model.
-        on_sample: called after each new sample is written.
-
-    Raises:
-        UserError: the engine cannot do what is asked.
-    """
-    draw(
-        run.samples_path,
-        missing_samples(run, problems, n),
-        lambda requests: _complete(engine, requests, params, thinking_tokens),
+def sampling(config: EvalConfig, prompt: Prompt) -> Sampling:
+    """Return the stage that draws a run's samples."""
+    return Sampling(
         prompt=prompt,
-        kind="solve",
-        seed_of=partial(sample_seed, seed),
-        on_sample=on_sample,
+        params=sampling_params(config),
+        n=config.n,
+        seed=config.seed,
+        thinking_tokens=config.thinking_tokens,
+        redraw_errors=config.redraw_errors,
     )
 
 
-def missing_samples(run: RunFolder, problems: Sequence[Problem], n: int, *, redraw_errors: bool = False) -> Missing:
-    """Return the problems that lack samples, in order, with the sample indexes that they lack.
-
-    With `redraw_errors`, a sample that ended in an error is lacking.
-    """
-    done = ((problem, index) for problem, index, failed in run.sample_keys() if not (redraw_errors and failed))
-    return missing(done, problems, n)
-
-
-def _complete(
-    engine: Generator, requests: Sequence[Request], params: SamplingParams, thinking_tokens: int | None
-) -> Iterator[Completion]:
-    if thinking_tokens is None:
-        return engine.generate(requests, params)
-    return _think_then_answer(engine, requests, params, thinking_tokens)
+def sampling_params(config: EvalConfig) -> SamplingParams:
+    """Return how the configuration samples."""
+    return SamplingParams(
+        temperature=config.temperature, top_p=config.top_p, max_tokens=config.max_tokens, stop=config.stop
+    )
 
 
 def _think_then_answer(

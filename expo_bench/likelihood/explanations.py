@@ -1,55 +1,48 @@
 """The stage from problems to self-explanations: chains that the policy writes when it is shown the gold answer."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
 
-from expo_bench.engines.base import Generator, SamplingParams
-from expo_bench.evaluation.drawing import Missing, draw, missing, seed_from
-from expo_bench.prompts import Prompt
-from expo_bench.rows import Problem, Sample
+from expo_bench.config import CandidatesConfig
+from expo_bench.evaluation.drawing import Stage, seed_from
+from expo_bench.evaluation.sampling import sampling_params
+from expo_bench.prompts import explain_prompt
+from expo_bench.rows import Problem, PromptKind
 from expo_bench.storage.run_folder import RunFolder
 
 
-def explanation_seed(run_seed: int, problem_id: str, index: int) -> int:
-    """Return the seed of one self-explanation, below 2**48; independent of the seeds of the plain samples."""
-    return seed_from(run_seed, problem_id, "self_explain", index)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explaining(Stage):
+    """Self-explanations; the prompt holds `{question}` and `{answer}`."""
+
+    name: ClassVar[str] = "self-explanations"
+    doing: ClassVar[str] = "explaining"
+    kind: ClassVar[PromptKind] = "self_explain"
+
+    def path(self, run: RunFolder) -> Path:
+        """Return the file of the self-explanations."""
+        return run.explanations_path
+
+    def keys(self, run: RunFolder) -> Iterator[tuple[str, int]]:
+        """Yield those that are there."""
+        return ((row.problem_id, row.sample_index) for row in run.explanations())
+
+    def seed_of(self, problem_id: str, index: int) -> int:
+        """Return the seed of one self-explanation; independent of the seeds of the plain samples."""
+        return seed_from(self.seed, problem_id, "self_explain", index)
+
+    def asked(self, problems: Sequence[Problem]) -> list[Problem]:
+        """Return the problems that have a gold answer."""
+        return [problem for problem in problems if problem.answer]
 
 
-def missing_explanations(run: RunFolder, problems: Sequence[Problem], n: int) -> Missing:
-    """Return the problems that lack self-explanations, with the indexes that they lack; none without a gold answer."""
-    keys = ((row.problem_id, row.sample_index) for row in run.explanations())
-    return missing(keys, [problem for problem in problems if problem.answer], n)
-
-
-def explain(
-    run: RunFolder,
-    problems: Sequence[Problem],
-    engine: Generator,
-    *,
-    prompt: Prompt,
-    params: SamplingParams,
-    n: int,
-    seed: int,
-    on_sample: Callable[[Sample], None] | None = None,
-) -> None:
-    """Draw the self-explanations that the run folder does not hold yet: the policy is shown the gold answer.
-
-    Args:
-        run: appended to; the caller holds its lock.
-        problems: those of the run.
-        engine: the policy.
-        prompt: holds `{question}` and `{answer}`.
-        params: how to sample.
-        n: self-explanations a problem.
-        seed: the run's.
-        on_sample: called after each is written.
-    """
-    draw(
-        run.explanations_path,
-        missing_explanations(run, problems, n),
-        lambda requests: engine.generate(requests, params),
-        prompt=prompt,
-        kind="self_explain",
-        seed_of=partial(explanation_seed, seed),
-        on_sample=on_sample,
+def explaining(config: CandidatesConfig) -> Explaining:
+    """Return the stage that draws the self-explanations of a run of candidates."""
+    return Explaining(
+        prompt=explain_prompt(config.explain_prompt),
+        params=replace(sampling_params(config), temperature=config.explained_at),
+        n=config.per_source,
+        seed=config.seed,
     )

@@ -7,27 +7,26 @@ from expo_bench.config import CandidatesConfig, EngineSpec
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.engines.choosing import open_engine
 from expo_bench.errors import UserError
-from expo_bench.evaluation.pipeline import draw_samples
+from expo_bench.evaluation.drawing import Stage
+from expo_bench.evaluation.pipeline import draw
 from expo_bench.evaluation.planning import (
     Plan,
     Progress,
-    begin,
-    explanation_params,
     finish,
-    open_planned,
     resume_candidates_config,
     warnings,
 )
+from expo_bench.evaluation.sampling import sampling
 from expo_bench.evaluation.tally import counting
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
 from expo_bench.likelihood import two_property
 from expo_bench.likelihood.candidates import OwnSamples, candidates
-from expo_bench.likelihood.explanations import explain, missing_explanations
+from expo_bench.likelihood.explanations import explaining
 from expo_bench.likelihood.sampled_answers import missing_answers, sample_answers
 from expo_bench.likelihood.scoring import CHUNK_TOKENS, likelihoods, missing_likelihoods
-from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
-from expo_bench.rows import LikelihoodMetric, Manifest, Sample
+from expo_bench.prompts import Prompt, solve_prompt
+from expo_bench.rows import LikelihoodMetric, Manifest
 from expo_bench.storage.run_folder import RunFolder
 
 
@@ -50,7 +49,7 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
     with run.lock(), Judge() as judge:
         for warning in warnings(planned):
             progress.note(warning)
-        manifest = _draw(planned, config, progress)
+        manifest = draw(planned, drawing_stages(planned), progress)
         if config.draws_own:
             total = len(planned.problems) * config.n
             grade(run, judge=judge, on_grade=counting(progress, total))
@@ -105,42 +104,13 @@ def _candidates_config(planned: Plan) -> CandidatesConfig:
     return planned.config
 
 
-def _draw(planned: Plan, config: CandidatesConfig, progress: Progress) -> Manifest:
-    """Draw the missing samples and self-explanations; the model is loaded only where one is missing."""
-    run = planned.run
-    samples_missing = planned.n_missing > 0 and config.draws_own
-    missing = missing_explanations(run, planned.problems, config.per_source) if config.explains else []
-    if run.manifest_path.is_file() and not samples_missing and not missing:
-        return run.read_manifest()
-    engine = open_planned(planned, progress)
-    try:
-        manifest = begin(planned, engine.describe(), progress)
-        if samples_missing:
-            draw_samples(planned, engine, progress)
-        if missing:
-            _explain(planned, config, engine, sum(len(indexes) for _, indexes in missing), progress)
-        return manifest
-    finally:
-        engine.close()
-
-
-def _explain(planned: Plan, config: CandidatesConfig, engine: Generator, n_missing: int, progress: Progress) -> None:
-    total = config.per_source * sum(bool(problem.answer) for problem in planned.problems)
-    advance = progress.start("explaining", total, total - n_missing, engine.gauge)
-
-    def on_sample(row: Sample) -> None:
-        advance(row.n_tokens or 0)
-
-    explain(
-        planned.run,
-        planned.problems,
-        engine,
-        prompt=explain_prompt(config.explain_prompt),
-        params=explanation_params(config),
-        n=config.per_source,
-        seed=config.seed,
-        on_sample=on_sample,
-    )
+def drawing_stages(planned: Plan) -> list[Stage]:
+    """Return the stages in which `evaluate` or `make_candidates` draws, in their order."""
+    config = planned.config
+    if not isinstance(config, CandidatesConfig):
+        return [sampling(config, planned.prompt)]
+    own: list[Stage] = [sampling(config, planned.prompt)] if config.draws_own else []
+    return [*own, explaining(config)] if config.explains else own
 
 
 def _own(run: RunFolder, config: CandidatesConfig, manifest: Manifest, progress: Progress) -> OwnSamples | None:

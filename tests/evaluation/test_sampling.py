@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from expo_bench.engines.base import Completion, Request, SamplingParams
-from expo_bench.evaluation.sampling import missing_samples, sample, sample_seed
+from expo_bench.evaluation.sampling import Sampling
 from expo_bench.prompts import BOXED
 from expo_bench.storage.run_folder import RunFolder
 from tests import fakes
@@ -16,8 +17,13 @@ PARAMS = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=16)
 PROBLEMS = [fakes.problem(number) for number in range(5)]
 
 
+def of(n: int, **settings: Any) -> Sampling:
+    return Sampling(prompt=BOXED, params=PARAMS, n=n, seed=11, **settings)
+
+
 def _draw(run: RunFolder, engine: fakes.SeededGenerator, n: int = 4, thinking_tokens: int | None = None) -> None:
-    sample(run, PROBLEMS, engine, prompt=BOXED, params=PARAMS, n=n, seed=11, thinking_tokens=thinking_tokens)
+    stage = of(n, thinking_tokens=thinking_tokens)
+    stage.draw(run, stage.missing(run, PROBLEMS), engine)
 
 
 def test_a_stopped_run_goes_on_and_equals_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -46,13 +52,14 @@ def test_more_samples_extend_a_run(tmp_path: Path) -> None:
     _draw(run, engine, n=2)
     _draw(run, engine, n=3)
     assert [request.sample_indexes for request in engine.calls[1]] == [(2,)] * 5
-    assert missing_samples(run, PROBLEMS, 3) == []
+    assert of(3).missing(run, PROBLEMS) == []
 
 
 def test_seeds_are_fixed_and_differ() -> None:
     # the value is part of the format: a new one would change every published run
-    assert sample_seed(0, "toy-0", 0) == int.from_bytes(bytes.fromhex("f9e5957406da"))
-    seeds = {sample_seed(run, f"p{number}", index) for run in range(2) for number in range(50) for index in range(50)}
+    assert replace(of(1), seed=0).seed_of("toy-0", 0) == int.from_bytes(bytes.fromhex("f9e5957406da"))
+    runs = [replace(of(1), seed=run) for run in range(2)]
+    seeds = {run.seed_of(f"p{number}", index) for run in runs for number in range(50) for index in range(50)}
     assert len(seeds) == 5000
 
 
@@ -78,8 +85,8 @@ def test_errors_are_kept_unless_they_are_to_be_drawn_again(tmp_path: Path) -> No
     whole, run, engine = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run"), fakes.SeededGenerator()
     _draw(whole, engine)
     _draw(run, Failing())
-    assert missing_samples(run, PROBLEMS, 4) == []
-    assert missing_samples(run, PROBLEMS, 4, redraw_errors=True) == [(problem, [1]) for problem in PROBLEMS]
+    assert of(4).missing(run, PROBLEMS) == []
+    assert of(4, redraw_errors=True).missing(run, PROBLEMS) == [(problem, [1]) for problem in PROBLEMS]
     run.drop_errors()
     before = run.samples_path.read_bytes()
     _draw(run, engine)

@@ -9,9 +9,9 @@ import pytest
 
 from expo_bench.engines.base import SamplingParams
 from expo_bench.errors import UserError
-from expo_bench.evaluation.sampling import sample_seed
+from expo_bench.evaluation.sampling import Sampling
 from expo_bench.likelihood.candidates import OwnSamples, candidates, filters
-from expo_bench.likelihood.explanations import explain, explanation_seed
+from expo_bench.likelihood.explanations import Explaining
 from expo_bench.prompts import SELF_EXPLAIN
 from expo_bench.rows import Candidate, Problem
 from expo_bench.storage.row_files import Appender
@@ -140,10 +140,11 @@ def test_a_bad_imported_line_is_named(run: RunFolder, tmp_path: Path, line: str)
 def test_explanations_have_seeds_of_their_own_and_go_on(tmp_path: Path) -> None:
     params = SamplingParams(temperature=1.0, top_p=1.0, max_tokens=8)
     problems = [fakes.problem(number) for number in range(3)] + [fakes.problem(9, answer="")]
+    stage = Explaining(prompt=SELF_EXPLAIN, params=params, n=2, seed=5)
     folders = [RunFolder(tmp_path / name) for name in ("whole", "stopped")]
 
     def draw(run: RunFolder, engine: fakes.SeededGenerator) -> None:
-        explain(run, problems, engine, prompt=SELF_EXPLAIN, params=params, n=2, seed=5)
+        stage.draw(run, stage.missing(run, problems), engine)
 
     draw(folders[0], fakes.SeededGenerator())
     with pytest.raises(KeyboardInterrupt):
@@ -155,9 +156,10 @@ def test_explanations_have_seeds_of_their_own_and_go_on(tmp_path: Path) -> None:
     assert whole == resumed
     assert len(whole) == 6
     assert {row.prompt_kind for row in whole} == {"self_explain"}
-    plain = {sample_seed(5, row.problem_id, row.sample_index) for row in whole}
+    answering = Sampling(prompt=SELF_EXPLAIN, params=params, n=2, seed=5)
+    plain = {answering.seed_of(row.problem_id, row.sample_index) for row in whole}
     assert plain.isdisjoint({row.seed for row in whole})
-    assert whole[0].seed == explanation_seed(5, whole[0].problem_id, 0)
+    assert whole[0].seed == stage.seed_of(whole[0].problem_id, 0)
     answers = {problem.problem_id: problem.answer for problem in problems}
     for request in engine.calls[0]:
         assert f"final answer is {answers[request.problem_id]}." in request.messages[0]["content"]

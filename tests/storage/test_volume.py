@@ -13,13 +13,15 @@ from typer.testing import CliRunner
 from expo_bench import frames
 from expo_bench.commands.cli import app
 from expo_bench.config import EvalConfig
+from expo_bench.engines.base import SamplingParams
 from expo_bench.errors import UserError
 from expo_bench.evaluation.metrics import compute
-from expo_bench.evaluation.sampling import missing_samples
+from expo_bench.evaluation.sampling import Sampling
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
 from expo_bench.ledger.compare import Request, compare
 from expo_bench.ledger.outcomes import read_outcomes
+from expo_bench.prompts import BOXED
 from expo_bench.reports.excerpts import draw
 from expo_bench.reports.reporting import report
 from expo_bench.settings import to_yaml
@@ -54,14 +56,15 @@ def peaks(folder: Path, text: str) -> dict[str, int]:
                 fakes.sample(0, index, problem_id=problem.problem_id, text=f"{text}\\boxed{{{index % 7}}}")
                 for index in range(N)
             )
+    answers = Sampling(prompt=BOXED, params=SamplingParams(temperature=1.0, top_p=1.0, max_tokens=16), n=N, seed=0)
     with Judge(workers=1) as judge:
         stages: dict[str, Callable[[], object]] = {
-            "resume": lambda: missing_samples(run, problems, N),
+            "resume": lambda: answers.missing(run, problems),
             "grade": lambda: grade(run, judge=judge),
             "metrics": lambda: run.write_metrics(compute(run, grader=GRADER, draws=100)),
             "draw for the report": lambda: draw([run], GRADER),
             "pack": run.pack,
-            "resume packed": lambda: missing_samples(run, problems, N),
+            "resume packed": lambda: answers.missing(run, problems),
         }
         return {name: peak(work) for name, work in stages.items()}
 

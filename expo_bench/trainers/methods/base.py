@@ -129,7 +129,7 @@ class OnlineMethod(Method):
         self.settings, self.tools = settings, tools
 
     @classmethod
-    def explains(cls, recipe: "Recipe") -> bool:
+    def explains(cls, recipe: RecipeFields) -> bool:
         """Tell whether self-explanations are drawn; see `Method`."""
         return "self_explanation" in cls.drawn_at_most(recipe.settings, recipe.num_generations)
 

@@ -37,7 +37,7 @@ class Opsd(OnlineMethod):
         reward: bool = False
 
     @classmethod
-    def explains(cls, recipe: "Recipe") -> bool:
+    def explains(cls, recipe: RecipeFields) -> bool:
         """Tell that the teacher sees that prompt, where there is no solution at least; see `Method`."""
         return True
 

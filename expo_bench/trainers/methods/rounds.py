@@ -43,7 +43,7 @@ class RoundsMethod(Method):
     """The sections of the recipe that it reads, of expo, preference and still."""
 
     @classmethod
-    def explains(cls, recipe: "Recipe") -> bool:
+    def explains(cls, recipe: RecipeFields) -> bool:
         """Tell whether self-explanations are drawn; see `Method`."""
         return bool({"self_explanation", "rationalised"} & set(cls.sources))
 

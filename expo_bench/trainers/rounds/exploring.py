@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from expo_bench.engines.base import Generator
-from expo_bench.evaluation.planning import Plan, Progress, begin, open_planned, sampling_params
-from expo_bench.evaluation.sampling import missing_samples, sample
+from expo_bench.evaluation.drawing import count
+from expo_bench.evaluation.planning import Plan, Progress, begin, open_planned
+from expo_bench.evaluation.sampling import sampling
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
 from expo_bench.rows import Grade, Problem, Rollout, Sample
@@ -57,11 +59,13 @@ def explore(planned: Plan, progress: Progress, *, wave: int, enough: int) -> dic
                 found = graded_rollouts(planned.run, planned.problems)
                 open_problems = [one for one in planned.problems if _n_right(found[one.problem_id], first) < enough]
                 upto = min(first + wave, n)
-                if missing_samples(planned.run, open_problems, upto):
+                stage = replace(sampling(planned.config, planned.prompt), n=upto)
+                if lacking := stage.missing(planned.run, open_problems):
                     if engine is None:
                         engine = open_planned(planned, progress)
                         begin(planned, engine.describe(), progress)
-                    _draw(planned, open_problems, upto, engine, progress)
+                    told = progress.start(f"exploring, up to {upto}", count(lacking), 0, engine.gauge)
+                    stage.draw(planned.run, lacking, engine, partial(_tell, told))
                 grade(planned.run, judge=judge)
         finally:
             if engine is not None:
@@ -143,23 +147,8 @@ def _n_right(listed: Graded, before: int) -> int:
     return sum(verdict.correct is True for row, verdict in listed if row.sample_index < before)
 
 
-def _draw(planned: Plan, problems: Sequence[Problem], upto: int, engine: Generator, progress: Progress) -> None:
-    lacking = missing_samples(planned.run, problems, upto)
-    advance = progress.start(f"exploring, up to {upto}", sum(len(indexes) for _, indexes in lacking), 0, engine.gauge)
-
-    def on_sample(row: Sample) -> None:
-        advance(row.n_tokens or 0)
-
-    sample(
-        planned.run,
-        problems,
-        engine,
-        prompt=planned.prompt,
-        params=sampling_params(planned.config),
-        n=upto,
-        seed=planned.config.seed,
-        on_sample=on_sample,
-    )
+def _tell(advance: Callable[[int], None], row: Sample) -> None:
+    advance(row.n_tokens or 0)
 
 
 def _totals(rows: Sequence[Explored], most: int) -> dict[str, Any]:

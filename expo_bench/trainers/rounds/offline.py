@@ -16,9 +16,9 @@ from accelerate import PartialState
 from expo_bench.config import CandidatesConfig, load_candidates_config
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.errors import UserError
-from expo_bench.evaluation.drawing import seed_from
+from expo_bench.evaluation.drawing import count, seed_from
 from expo_bench.evaluation.planning import Plan, Progress, plan
-from expo_bench.evaluation.sampling import missing_samples
+from expo_bench.evaluation.sampling import sampling
 from expo_bench.likelihood.pipeline import make_candidates
 from expo_bench.rows import Problem
 from expo_bench.storage.row_files import write_atomically
@@ -144,7 +144,7 @@ def _planned(recipe: Recipe, problems: list[Problem], number: int, model: str, r
     return replace(
         planned,
         problems=problems,
-        n_missing=sum(len(indexes) for _, indexes in missing_samples(run, problems, n)),
+        n_missing=count(sampling(planned.config, planned.prompt).missing(run, problems)),
         loaded=[replace(one, provenance={**one.provenance, "n_selected": len(problems)}) for one in planned.loaded],
     )
 
