@@ -123,12 +123,6 @@ def contradict(gold: str, answer: str) -> bool:
     return names[0] == names[1] and powers[0] != powers[1] and _are_units([names[0]])
 
 
-def are_units(phrase: str) -> bool:
-    """Return whether all words of a phrase are units or counted nouns."""
-    names = _WORD.findall(phrase)
-    return bool(names) and _are_units(names)
-
-
 def _peel(text: str) -> tuple[str, list[str], bool]:
     """Return what stands before the last words of an answer, these words, and whether all are marked as text."""
     names: list[str] = []

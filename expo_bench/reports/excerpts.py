@@ -1,4 +1,4 @@
-"""A balanced, seeded choice of problems and samples for people to read, drawn from files of any size."""
+"""A balanced choice of problems and samples for people to read, the same each time, drawn from files of any size."""
 
 import hashlib
 from collections import defaultdict
@@ -41,17 +41,17 @@ class ReadProblem:
     runs: tuple[ReadRun, ...]
 
 
-def draw(folders: Sequence[RunFolder], grader: str, *, seed: int = 0) -> list[ReadProblem]:
+def draw(folders: Sequence[RunFolder], grader: str) -> list[ReadProblem]:
     """Choose problems evenly over benchmarks, levels and how often they were solved, and samples of each.
 
     Files are read a row at a time; what is held grows with the number of problems, not of samples.
     """
     counts = [_counts(folder.grades(grader)) for folder in folders]
     n_problems, n_samples = _quota(len(folders))
-    chosen = _choose_problems(folders, counts, n_problems, seed)
+    chosen = _choose_problems(folders, counts, n_problems)
     found = {problem.problem_id: tuple(ReadRun() for _ in folders) for problem in chosen}
     for position, folder in enumerate(folders):
-        grades = _choose_grades(folder.grades(grader), found.keys(), n_samples, seed)
+        grades = _choose_grades(folder.grades(grader), found.keys(), n_samples)
         for sample in _wanted(folder.samples(), set(grades)):
             grade = grades[sample.problem_id, sample.sample_index]
             run = found[sample.problem_id][position]
@@ -87,7 +87,7 @@ def _counts(grades: Iterable[Grade]) -> dict[str, tuple[int, int]]:
 
 
 def _choose_problems(
-    folders: Sequence[RunFolder], counts: Sequence[dict[str, tuple[int, int]]], most: int, seed: int
+    folders: Sequence[RunFolder], counts: Sequence[dict[str, tuple[int, int]]], most: int
 ) -> list[Problem]:
     # strata hold ids only: questions and solutions are read again for the few that are chosen
     strata: dict[tuple[str, int], dict[str, list[str]]] = {}
@@ -102,17 +102,17 @@ def _choose_problems(
             solved = "never" if n_correct == 0 else "always" if n_correct == n else "sometimes"
             level = -1 if problem.level is None else problem.level
             strata.setdefault((problem.benchmark, level), defaultdict(list))[solved].append(problem.problem_id)
-    chosen = set(_take_turns([strata[key] for key in sorted(strata)], most, seed))
+    chosen = set(_take_turns([strata[key] for key in sorted(strata)], most))
     problems = {p.problem_id: p for folder in folders for p in folder.problems() if p.problem_id in chosen}
     return sorted(problems.values(), key=lambda p: (p.benchmark, p.level is None, p.level or 0, p.problem_id))
 
 
-def _take_turns(strata: Sequence[dict[str, list[str]]], most: int, seed: int) -> list[str]:
+def _take_turns(strata: Sequence[dict[str, list[str]]], most: int) -> list[str]:
     """Take one problem of each stratum in turn, in each stratum one of each kind in turn."""
     queues = []
     for stratum in strata:
         for ids in stratum.values():
-            ids.sort(key=lambda problem_id: _rank(seed, problem_id))
+            ids.sort(key=lambda problem_id: _rank(problem_id))
         queues.append([stratum.get(solved, []) for solved in ("sometimes", "never", "always")])
     chosen: list[str] = []
     turn = 0
@@ -125,9 +125,7 @@ def _take_turns(strata: Sequence[dict[str, list[str]]], most: int, seed: int) ->
     return chosen
 
 
-def _choose_grades(
-    grades: Iterable[Grade], problem_ids: Iterable[str], most: int, seed: int
-) -> dict[tuple[str, int], Grade]:
+def _choose_grades(grades: Iterable[Grade], problem_ids: Iterable[str], most: int) -> dict[tuple[str, int], Grade]:
     """Return the grades of the samples to show: as many correct as not, where there are both."""
     by_problem: dict[str, list[Grade]] = {problem_id: [] for problem_id in problem_ids}
     for grade in grades:
@@ -135,11 +133,11 @@ def _choose_grades(
             by_problem[grade.problem_id].append(grade)
     chosen = {}
     for problem_id, own in by_problem.items():
-        own.sort(key=lambda grade: _rank(seed, f"{problem_id} {grade.sample_index}"))
+        own.sort(key=lambda grade: _rank(f"{problem_id} {grade.sample_index}"))
         right, other = ([g for g in own if bool(g.correct) is wanted] for wanted in (True, False))
         n_right = min(len(right), max(most // 2, most - len(other)))
         if most == 1 and right and other:
-            n_right = _rank(seed, problem_id)[0] % 2
+            n_right = _rank(problem_id)[0] % 2
         for grade in right[:n_right] + other[: most - n_right]:
             chosen[problem_id, grade.sample_index] = grade
     return chosen
@@ -163,5 +161,5 @@ def _outcome(grade: Grade) -> Outcome:
     return "correct" if grade.correct else "wrong"
 
 
-def _rank(seed: int, key: str) -> bytes:
-    return hashlib.sha256(f"{seed} {key}".encode(errors="replace")).digest()
+def _rank(key: str) -> bytes:
+    return hashlib.sha256(f"0 {key}".encode(errors="replace")).digest()

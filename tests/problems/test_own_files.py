@@ -17,10 +17,10 @@ from pyarrow import ipc, parquet
 from expo_bench.errors import UserError
 from expo_bench.problems import Reading, load, load_all
 from expo_bench.problems.reading.containers import read
-from expo_bench.problems.reading.mapping import parse_assignments
 from expo_bench.problems.reading.paths import Path as FieldPath
 from expo_bench.problems.reading.paths import Place
 from expo_bench.problems.reading.presets import presets
+from expo_bench.settings import ReadingSettings, load_settings
 
 SUMS = [{"problem": f"{n} + {n}?", "answer": str(2 * n)} for n in (1, 2, 3)]
 
@@ -162,9 +162,10 @@ def test_bad_mappings(tmp_path: Path, values: dict[str, Any], words: str) -> Non
 
 
 def test_assignments() -> None:
-    assert parse_assignments(["text=code[*]", "id=a==b"]) == {"text": "code[*]", "id": "a==b"}
+    given = load_settings(ReadingSettings, None, {"map": ["text=code[*]", "id=a==b"]})
+    assert given.map == {"text": "code[*]", "id": "a==b"}
     with pytest.raises(UserError, match="FIELD=PATH is wanted"):
-        parse_assignments(["text"])
+        load_settings(ReadingSettings, None, {"map": ["text"]})
 
 
 BOX = "Then $x=\\boxed{4}$."

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from expo_bench.engines.base import Branch, Continuation, Scored
-from expo_bench.engines.transformers.slots import causal_at_the_end
+from expo_bench.engines.transformers.slots import Asked, causal_at_the_end
 from expo_bench.engines.vocabulary import Vocabulary
 
 _HEAD_CHUNK = 256
@@ -30,26 +30,18 @@ class SharedPrompt:
         self.has_prompt = False
         """Whether the next pass continues the prompt; else it is the prompt."""
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None,
-    ) -> torch.Tensor:
+    def attend(self, layer: int, asked: Asked) -> torch.Tensor:
         """Attention output (1, heads, S, D) of packed sequences, each of which sees the prompt and itself."""
         if not self.has_prompt:
-            self._prompt[layer] = (key, value)
-            return causal_at_the_end(query, key, value, scale, window)
+            self._prompt[layer] = (asked.key, asked.value)
+            return causal_at_the_end(asked)
         parts = []
-        split = (torch.split(states, self.lengths, 2) for states in (query, key, value))
+        split = (torch.split(states, self.lengths, 2) for states in asked[:3])
         for queries, keys, values in zip(*split, strict=True):
             if layer in self._prompt:
                 before, values_before = self._prompt[layer]
                 keys, values = torch.cat([before, keys], dim=2), torch.cat([values_before, values], dim=2)
-            parts.append(causal_at_the_end(queries, keys, values, scale, window))
+            parts.append(causal_at_the_end(Asked(queries, keys, values, asked.scale, asked.window)))
         return torch.cat(parts, dim=2)
 
 

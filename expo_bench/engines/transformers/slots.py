@@ -6,7 +6,7 @@ library's own path: keys and values stay where they are (nothing is concatenated
 its samples), and with grouped heads the queries of a group are laid side by side instead of repeating keys and values.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch.nn import functional
@@ -19,6 +19,20 @@ ATTENTION = "expo_slots"
 _BLOCK = 64
 _QUERY_CHUNK = 1024
 _UNSUPPORTED = ("softcap", "s_aux", "position_bias")
+
+
+class Asked(NamedTuple):
+    """What a layer of the model asks to attend to."""
+
+    query: torch.Tensor
+    """(B, heads, S, D)"""
+    key: torch.Tensor
+    """(B, kv_heads, S, D)"""
+    value: torch.Tensor
+    """(B, kv_heads, S, D)"""
+    scale: float | None
+    window: int | None
+    """Positions that a query sees at most, where they are limited."""
 
 
 class Slots:
@@ -103,19 +117,12 @@ class Slots:
         self._store[layer] = (pair[0], pair[1])
         return self._store[layer]
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None,
-    ) -> torch.Tensor:
-        """Attention output (B, heads, S, D) for query (B, heads, S, D), key and value (B, kv_heads, S, D)."""
+    def attend(self, layer: int, asked: Asked) -> torch.Tensor:
+        """Attention output (B, heads, S, D)."""
+        query, key, value, scale, window = asked
         if self._positions is None:
             self._prompts[layer] = (key, value)
-            return causal_at_the_end(query, key, value, scale, window)
+            return causal_at_the_end(asked)
         keys, values = self._store[layer]
         keys[self._rows, :, self._positions] = key[:, :, 0]
         values[self._rows, :, self._positions] = value[:, :, 0]
@@ -144,10 +151,9 @@ class Slots:
         return mask
 
 
-def causal_at_the_end(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float | None, window: int | None
-) -> torch.Tensor:
-    """Causal attention where the queries (B, heads, S, D) are the last S of the key positions."""
+def causal_at_the_end(asked: Asked) -> torch.Tensor:
+    """Causal attention (B, heads, S, D) where the queries are the last S of the key positions."""
+    query, key, value, scale, window = asked
     length, total = query.shape[2], key.shape[2]
     grouped = query.shape[1] != key.shape[1]
     if length == total and (window is None or length <= window):
@@ -178,16 +184,8 @@ def causal_at_the_end(
 class KeyValues(Protocol):
     """Who takes the place of the library's attention, layer by layer."""
 
-    def attend(
-        self,
-        layer: int,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        scale: float | None,
-        window: int | None,
-    ) -> torch.Tensor:
-        """Attention output (B, heads, S, D) for query (B, heads, S, D), key and value (B, kv_heads, S, D)."""
+    def attend(self, layer: int, asked: Asked) -> torch.Tensor:
+        """Attention output (B, heads, S, D)."""
         ...
 
 
@@ -207,7 +205,7 @@ def _attention(
         if others.get(name) is not None:
             raise UserError(f"the transformers engine does not know this model's attention ({name}): use --engine vllm")
     layer: int = module.layer_idx  # type: ignore[assignment]
-    out = slots.attend(layer, query, key, value, scaling, sliding_window)
+    out = slots.attend(layer, Asked(query, key, value, scaling, sliding_window))
     return out.transpose(1, 2).contiguous(), None
 
 

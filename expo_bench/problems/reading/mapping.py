@@ -1,7 +1,7 @@
 """What a user or a preset declares of a file's rows: which field stands where."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -140,21 +140,6 @@ def field_map(values: Mapping[str, Any], origin: str, name: str = "mapping") -> 
         else:
             raise UserError(f"{origin}: {key} is {value!r}; a path is text, such as {key}: some.field")
     return FieldMap(name=name, paths=paths, constants=constants)
-
-
-def parse_assignments(texts: Sequence[str]) -> dict[str, str]:
-    """Return field -> path of texts like question=problem.
-
-    Raises:
-        UserError: a text is something else.
-    """
-    found = {}
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or not path.strip():
-            raise UserError(f"--map {text}: FIELD=PATH is wanted, for instance question=problem or text='code[*]'")
-        found[name.strip()] = path.strip()
-    return found
 
 
 def _read_yaml(file: FilePath) -> dict[str, Any]:

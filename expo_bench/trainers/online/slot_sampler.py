@@ -25,11 +25,15 @@ class Draw:
     seeds: tuple[int, ...]
 
 
+_BATCH = 512
+"""Rollouts at once, until memory runs out."""
+
+
 class SlotSampler:
     """Draws from a transformers model that is trained in between."""
 
-    def __init__(self, end_ids: frozenset[int], params: SamplingParams, batch_size: int = 512) -> None:
-        self.batch_size = batch_size
+    def __init__(self, end_ids: frozenset[int], params: SamplingParams) -> None:
+        self.batch_size = _BATCH
         self.device = "cpu"
         self._ends = end_ids
         self._params = params
