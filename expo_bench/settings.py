@@ -1,6 +1,7 @@
 """Settings of any kind: a YAML file, then what was given by name, then `key=value`; what does not fit, in one line."""
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
@@ -75,16 +76,17 @@ def load_settings(
     Raises:
         UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
     """
-    values: dict[str, Any] = _read_yaml(file) if file else {}
-    values.update(settings)
+    there: dict[str, Any] = _read_yaml(file) if file else {}
+    values = {**deepcopy(there), **settings}
     for override in overrides:
         _apply(values, override)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        # what does not fit as a whole may be the fault of what was given beside the file
-        whole = not error.errors()[0]["loc"] and bool(overrides)
-        raise UserError(one_line(error, None if whole else file, kind)) from error
+        told, place = what_does_not_fit(error, kind)
+        # unless what stands there was given beside the file
+        where = f" (in {file})" if file and _at(there, place) == _at(values, place) else ""
+        raise UserError(told + where) from error
 
 
 def to_yaml(settings: BaseModel) -> str:
@@ -123,22 +125,21 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[key] = value
 
 
-def one_line(error: ValidationError, file: Path | None, kind: type[BaseModel]) -> str:
-    """Return what does not fit, unknown keys first: where a key is misspelt, what it stands for is missing too."""
+def what_does_not_fit(error: ValidationError, kind: type[BaseModel]) -> tuple[str, Sequence[int | str]]:
+    """Return a line on it and its place, unknown keys first: where a key is misspelt, what it stands for is missing."""
     errors = error.errors(include_url=False)
     if unknown := [one["loc"] for one in errors if one["type"] == "extra_forbidden"]:
-        return _unknown(unknown, kind) + _where(file, unknown[0])
+        return _unknown(unknown, kind), unknown[0]
     first = errors[0]
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    key, message = _key(first["loc"]), first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if first["type"] == "missing":
-        return f"{_key(first['loc'])}: is not set" + (f" (in {file})" if file else "")
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        message = "is not set"
+    elif first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = [text.strip("'") for text in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         message = f"{first['input']!r} is none of {', '.join(choices)}{did_you_mean(first['input'], choices)}"
     elif first["type"].endswith("_parsing"):
         message = f"{str(first['input'])[:80]!r} does not fit, it {message}"
-    key = _key(first["loc"])
-    return (f"{key}: {message}" if key else message) + _where(file, first["loc"])
+    return f"{key}: {message}" if key else message, first["loc"]
 
 
 def _unknown(places: Sequence[tuple[int | str, ...]], kind: type[BaseModel]) -> str:
@@ -151,16 +152,11 @@ def _key(loc: Sequence[int | str]) -> str:
     return " ".join(".".join(map(str, loc)).split())  # an unknown key may hold line breaks
 
 
-def _where(file: Path | None, loc: Sequence[int | str]) -> str:
-    """Return " (in FILE)" unless the setting was given beside the file."""
-    if file is None:
-        return ""
-    values: Any = _read_yaml(file)
-    for name in loc:
-        if isinstance(values, dict) and name not in values:
-            return ""
-        values = values[name] if isinstance(values, dict) else values
-    return f" (in {file})"
+def _at(values: Any, place: Sequence[int | str]) -> Any:
+    """Return what stands at a place of an error; None where nothing does."""
+    for name in place:
+        values = values.get(name) if isinstance(values, dict) else values
+    return values
 
 
 def _section(kind: type[BaseModel], loc: Sequence[int | str]) -> type[BaseModel]:

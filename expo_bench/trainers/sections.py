@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError, create_model
 
-from expo_bench.settings import one_line
+from expo_bench.settings import what_does_not_fit
 from expo_bench.trainers.methods.base import Method
 from expo_bench.trainers.methods.finding import find_method, method_names
 
@@ -47,7 +47,7 @@ def taken(method: type[Method], values: Mapping[str, Any], others: Collection[st
     try:
         kept["settings"] = getattr(holder.model_validate({section: given}), section)
     except ValidationError as error:
-        raise ValueError(one_line(error, None, holder)) from error
+        raise ValueError(what_does_not_fit(error, holder)[0]) from error
     return {**method.defaults, **kept}
 
 

@@ -80,6 +80,8 @@ def test_all_unknown_keys_are_named_and_a_file_is_blamed_for_its_own_alone(tmp_p
     with pytest.raises(UserError, match=r"stepz \(did you mean steps\?\), expoo \(did you mean expo\?\)") as both:
         load_recipe(file, {})
     assert str(both.value).endswith(f"(in {file})")
+    with pytest.raises(UserError, match=r"^steps: should be greater than or equal to 1$"):
+        load_recipe(RECIPE, {}, ["steps=0"])
     with pytest.raises(UserError, match=r"expo.wieght \(did you mean weight\?\): no such setting") as one:
         load_recipe(RECIPE, {}, ["expo.wieght=0.1"])
     assert RECIPE.name not in str(one.value)
