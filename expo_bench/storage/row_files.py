@@ -45,21 +45,7 @@ AnyRow = (
     | Manifest
     | Thought
 )
-Row = TypeVar(
-    "Row",
-    Problem,
-    Sample,
-    Grade,
-    Metric,
-    Candidate,
-    Likelihood,
-    SlotAnswers,
-    LikelihoodMetric,
-    Rollout,
-    Manifest,
-    Thought,
-)
-
+Row = TypeVar("Row", bound=AnyRow)
 
 _adapters: dict[Any, TypeAdapter[Any]] = {}
 

@@ -1,12 +1,11 @@
 """The run folder: every path, codec and write. Nobody else opens a result file."""
 
-import fcntl
 import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -23,6 +22,7 @@ from expo_bench.rows import (
     Sample,
     SlotAnswers,
 )
+from expo_bench.storage.locking import Lock
 from expo_bench.storage.row_files import (
     Row,
     adapter_of,
@@ -34,33 +34,9 @@ from expo_bench.storage.row_files import (
     row_files,
     there,
     write_atomically,
-    writing,
 )
 
 SCHEMA_VERSION = 1
-_LOCKS = Path("/proc/locks")
-
-
-class Lock:
-    """A folder that this process writes to, until it is closed; one that nothing was written into goes with it."""
-
-    def __init__(self, handle: IO[bytes], path: Path) -> None:
-        self._handle = handle
-        self._path = path
-
-    def __enter__(self) -> "Lock":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let the folder go."""
-        file = self._path / ".lock"
-        if file.is_file() and [path.name for path in self._path.iterdir()] == [".lock"]:
-            file.unlink()
-            self._path.rmdir()
-        self._handle.close()
 
 
 class RunFolder:
@@ -102,39 +78,13 @@ class RunFolder:
         """Return the file of one grader's verdicts."""
         return self.path / "grades" / f"{file_name(grader)}.jsonl"
 
-    def lock(self) -> "Lock":
-        """Take the folder for this process; the lock dies with the process or when it is closed.
-
-        Raises:
-            UserError: another process writes into this folder, or it cannot be written to.
-        """
-        with writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            handle = (self.path / ".lock").open("ab")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            handle.close()
-            raise UserError(
-                f"another process is writing to {self.path}; wait for it or choose another folder with -o"
-            ) from error
-        return Lock(handle, self.path)
-
-    def being_written(self) -> bool:
-        """Tell whether a process of this machine holds the folder, without taking it even for a moment."""
-        try:
-            inode = (self.path / ".lock").stat().st_ino
-            return any(line.split()[5].endswith(f":{inode}") for line in _LOCKS.read_text().splitlines())
-        except (OSError, IndexError):
-            return False
+    def lock(self) -> Lock:
+        """Take the folder for this process; see `Lock`."""
+        return Lock(self.path)
 
     def settings(self) -> dict[str, Any]:
         """Return what config.yaml holds, as it stands there; nothing where there is none or it cannot be read."""
-        try:
-            found = yaml.safe_load(self.config_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return readable_yaml(self.config_path)
 
     def read_manifest(self) -> Manifest:
         """Return the manifest.
@@ -278,6 +228,15 @@ class RunFolder:
     def write_likelihood_metrics(self, metrics: list[LikelihoodMetric]) -> None:
         """Replace likelihood_metrics.json atomically."""
         write_atomically(self.likelihood_metrics_path, adapter_of(list[LikelihoodMetric]).dump_json(metrics, indent=1))
+
+
+def readable_yaml(path: Path) -> dict[str, Any]:
+    """Return what a YAML file holds, as it stands there; nothing where there is none or it cannot be read."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read_object(path: Path) -> dict[str, Any] | None:

@@ -6,13 +6,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from expo_bench.errors import UserError
 from expo_bench.rows import Rollout
+from expo_bench.storage.locking import Lock
 from expo_bench.storage.row_files import encode, read_rows, write_atomically
 from expo_bench.storage.row_index import MISSING, Kind, RowIndex
-from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.run_folder import RunFolder, readable_yaml
 
 SOURCES = ("own", "self_explanation", "expert")
 NUMBERS = ("step", "group", "source", "tokens", "logprob", "reward", "weight", "length")
@@ -34,8 +33,10 @@ class TrainingFolder:
         self.log_path = self.path / "log.jsonl"
         self.queue_path = self.path / "evaluations.sh"
         self.checkpoints_path = self.path / "checkpoints"
-        # the lock of a run folder serves here as well
-        self.lock = RunFolder(path).lock
+
+    def lock(self) -> Lock:
+        """Take the folder for this process; see `Lock`."""
+        return Lock(self.path)
 
     def evaluation(self, step: int) -> RunFolder:
         """Return the run folder in which the checkpoint of a step is evaluated."""
@@ -75,11 +76,7 @@ class TrainingFolder:
 
     def recipe(self) -> dict[str, Any]:
         """Return the recipe as it stands there; nothing where there is none or it cannot be read."""
-        try:
-            found = yaml.safe_load(self.recipe_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError, RecursionError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        return readable_yaml(self.recipe_path)
 
     def cut_rollouts(self, step: int) -> None:
         """Drop the rollouts of `step` and later ones, which are about to be drawn again."""

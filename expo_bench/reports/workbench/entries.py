@@ -13,6 +13,7 @@ from expo_bench.reports.run_views import model_name
 from expo_bench.reports.tables import MetricTable
 from expo_bench.reports.text import short
 from expo_bench.rows import Manifest, Metric
+from expo_bench.storage.locking import being_written
 from expo_bench.storage.run_folder import RunFolder
 
 Kind = Literal["run", "training", "study", "ledger"]
@@ -122,7 +123,7 @@ def _other(kind: Kind, path: Path, address: str, place: Path) -> Entry:
 
 def written_or_stopped(path: Path) -> State:
     """Tell whether somebody writes into a folder: its lock is held, or, on another machine, a file is fresh."""
-    if RunFolder(path).being_written():
+    if being_written(path):
         return "running"
     # without a lock to look at, only the files tell
     fresh = not Path("/proc/locks").exists() and time.time() - _changed(path) < _FRESH_SECONDS

@@ -313,30 +313,27 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         """
         size = int(self.args.per_device_train_batch_size)
         found: list[torch.Tensor] = []
-        nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
         filler = [Chain(**{**_FILLER, "token_ids": (int(self._tokenizer.eos_token_id),)})]
         before = [[int(self._tokenizer.eos_token_id)]]
         for first in range(0, self._most(math.ceil(len(chains) / size)) * size, size):
             some, shown = list(chains[first : first + size]), list(prompts[first : first + size])
-            ids, mask, kept = widened(
-                nothing, nothing, 0, shown or before, some or filler, self._tokenizer.pad_token_id
-            )
-            with torch.no_grad():
-                logps, _, _ = self._scored(self.model, ids, mask, kept)
+            logps = self._without_gradients(some or filler, shown or before)
             found += [row[: len(one.token_ids)] for row, one in zip(logps, some, strict=False)]
         return found
+
+    def _without_gradients(self, chains: Sequence[Chain], prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+        nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
+        ids, mask, kept = widened(nothing, nothing, 0, prompts, chains, self._tokenizer.pad_token_id)
+        with torch.no_grad():
+            return self._scored(self.model, ids, mask, kept)[0]
 
     def _gap_of_padding(self) -> float:
         """Return what padding changes of a member's likelihood, in nats a token; a sampler's own would tell more."""
         by_length = sorted(self._members, key=lambda one: len(one.prompt_ids))
         short, long = by_length[0], by_length[-1]
-        nothing = torch.zeros((0, 0), dtype=torch.long, device=self.accelerator.device)
         sums = []
         for chains in ([short], [short, long]):
-            prompts = [one.prompt_ids for one in chains]
-            ids, mask, kept = widened(nothing, nothing, 0, prompts, chains, self._tokenizer.pad_token_id)
-            with torch.no_grad():
-                logps, _, _ = self._scored(self.model, ids, mask, kept)
+            logps = self._without_gradients(chains, [one.prompt_ids for one in chains])
             sums.append(float(logps[0, : len(short.token_ids)].sum()))
         return abs(sums[0] - sums[1]) / max(1, len(short.token_ids))
 
