@@ -34,14 +34,14 @@ def evaluate(
 
     The same command again, or --resume, goes on where a run was stopped.
     """
-    from expo_bench.config import load_config
+    from expo_bench.config import EvalConfig, load_config
     from expo_bench.evaluation.planning import plan, resume_config
 
     dry_runs.check_probe(dry_run, probe)
     if resume is not None:
         if set(settings) - {"redraw_errors"} or overrides or config or out:
             raise UserError("--resume takes the run's own settings: give no others than --redraw-errors beside it")
-        planned = plan(resume_config(resume).model_copy(update=settings), resume)
+        planned = plan(resume_config(resume, EvalConfig).model_copy(update=settings), resume)
     else:
         planned = plan(load_config(config, settings, overrides or []), out)
     if dry_run:

@@ -12,10 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import cast
 
+from expo_bench.config import CandidatesConfig
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import Missing, Stage, count
-from expo_bench.evaluation.planning import Plan, Progress, open_planned, resume_candidates_config
+from expo_bench.evaluation.planning import Plan, Progress, open_planned, resume_config
 from expo_bench.evaluation.sampling import Sampling
 from expo_bench.likelihood.pipeline import Policy, drawing_stages, open_policy
 from expo_bench.likelihood.scoring import likelihoods
@@ -197,7 +198,7 @@ def probe_scoring(
     Raises:
         UserError: the engine cannot be used, or scores none of them.
     """
-    config = resume_candidates_config(run.path)
+    config = resume_config(run.path, CandidatesConfig)
     began = time.perf_counter()
     scorer = open_policy(policy, config, progress)
     loading = time.perf_counter() - began

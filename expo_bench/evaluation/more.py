@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from expo_bench.config import EvalConfig
 from expo_bench.engines.choosing import engine_name
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import count
@@ -35,7 +36,7 @@ def more_samples(
     old, run = RunFolder(source), RunFolder(folder)
     before = old.read_manifest()
     try:
-        asked = resume_config(source)
+        asked = resume_config(source, EvalConfig)
     except UserError as error:
         raise UserError(
             f"{source} cannot be sampled again, its samples come from elsewhere: draw them where they were drawn"

@@ -6,15 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from expo_bench.config import (
-    NO_IDENTITY,
-    CandidatesConfig,
-    EvalConfig,
-    load_candidates_config,
-    load_config,
-)
+from expo_bench.config import NO_IDENTITY, CandidatesConfig, EvalConfig
 from expo_bench.engines.base import Gauge, Generator
 from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import text_digest
@@ -27,10 +21,12 @@ from expo_bench.grading.misread import unread_golds
 from expo_bench.problems import Loaded, Reading, budget, load_all, select
 from expo_bench.prompts import Prompt, explain_prompt, solve_prompt
 from expo_bench.rows import Manifest, Problem
-from expo_bench.settings import ProblemReading, to_yaml
+from expo_bench.settings import ProblemReading, load_settings, to_yaml
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
+
+Config = TypeVar("Config", bound=EvalConfig)
 
 
 class Progress(Protocol):
@@ -117,25 +113,16 @@ def _check_sources(config: CandidatesConfig) -> None:
         raise UserError(f"{config.imported} is not a file; --import takes JSON lines")
 
 
-def resume_config(run_path: Path) -> EvalConfig:
-    """Return the configuration that the run folder was made with.
+def resume_config(run_path: Path, kind: type[Config]) -> Config:
+    """Return the configuration that the run folder was made with, one of candidates as `CandidatesConfig`.
 
     Raises:
         UserError: the folder holds none.
     """
-    return load_config(_config_path(run_path), {})
-
-
-def resume_candidates_config(run_path: Path) -> CandidatesConfig:
-    """Return the configuration that a folder of candidates was made with; as `resume_config`."""
-    return load_candidates_config(_config_path(run_path), {})
-
-
-def _config_path(run_path: Path) -> Path:
     path = RunFolder(run_path).config_path
     if not path.is_file():
         raise UserError(f"{run_path} is not a run folder: it has no config.yaml")
-    return path
+    return load_settings(kind, path, {})
 
 
 def open_planned(planned: Plan, progress: Progress) -> Generator:
@@ -152,7 +139,7 @@ def _save_plan(planned: Plan) -> None:
         write_atomically(run.config_path, to_yaml(planned.config))
         run.write_problems(planned.problems)
         return
-    if not isinstance(planned.config, CandidatesConfig) and planned.config.n > resume_config(run.path).n:
+    if not isinstance(planned.config, CandidatesConfig) and planned.config.n > resume_config(run.path, EvalConfig).n:
         run.write_manifest(replace(run.read_manifest(), status="started", finished=None))
         write_atomically(run.config_path, to_yaml(planned.config))
     if planned.config.redraw_errors and run.has_errors():
@@ -205,8 +192,7 @@ def _with_budget(config: EvalConfig, run_path: Path | None) -> EvalConfig:
     if "max_tokens" in config.model_fields_set:
         return config
     if run_path is not None and RunFolder(run_path).config_path.is_file():
-        resume = resume_candidates_config if isinstance(config, CandidatesConfig) else resume_config
-        return config.model_copy(update={"max_tokens": resume(run_path).max_tokens})
+        return config.model_copy(update={"max_tokens": resume_config(run_path, type(config)).max_tokens})
     tokens = budget(config.benchmarks)
     return config if tokens is None else config.model_copy(update={"max_tokens": tokens})
 
@@ -296,8 +282,7 @@ def _check_same_run(run: RunFolder, config: EvalConfig) -> None:
         return
     if run.manifest_path.is_file():
         run.read_manifest()
-    resume = resume_candidates_config if isinstance(config, CandidatesConfig) else resume_config
-    there = resume(run.path).model_dump(mode="json", exclude=NO_IDENTITY)
+    there = resume_config(run.path, type(config)).model_dump(mode="json", exclude=NO_IDENTITY)
     wanted = config.model_dump(mode="json", exclude=NO_IDENTITY)
     differing = [key for key in wanted if wanted[key] != there[key]]
     if differing == ["n"] and wanted["n"] > there["n"] and not isinstance(config, CandidatesConfig):

@@ -13,7 +13,7 @@ from expo_bench.evaluation.planning import (
     Plan,
     Progress,
     finish,
-    resume_candidates_config,
+    resume_config,
     warnings,
 )
 from expo_bench.evaluation.sampling import sampling
@@ -80,7 +80,7 @@ def measure(
         UserError: the folder holds no candidates, an engine does not score, or a policy's weights have changed.
     """
     manifest = run.read_manifest()
-    config = resume_candidates_config(run.path)
+    config = resume_config(run.path, CandidatesConfig)
     if manifest.status != "finished":
         raise UserError(f"the candidates of {run.path} are not all there; give its expo-bench candidates command again")
     if next(iter(run.candidates()), None) is None:

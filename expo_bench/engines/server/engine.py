@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from expo_bench.config import EngineSpec
-from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams, Scored, ScoreRequest
+from expo_bench.engines.base import Completion, Gauge, Request, SamplingParams
 from expo_bench.engines.server.connection import Connection, ServerOptions, is_hopeless
 from expo_bench.engines.server.messages import (
     TOO_LONG,
@@ -27,8 +27,8 @@ _log = logging.getLogger(__name__)
 _Job = tuple[Request, int, int]
 
 
-class ServerEngine:
-    """Samples from a model behind one or more OpenAI-compatible endpoints."""
+class ServerEngine(ServerScorer):
+    """Samples and scores with a model behind one or more OpenAI-compatible endpoints."""
 
     def __init__(self, spec: EngineSpec) -> None:
         """Look the model up on each endpoint. The key is taken from OPENAI_API_KEY.
@@ -49,14 +49,13 @@ class ServerEngine:
                 "(vllm serve --chat-template) and leave --chat-template out here"
             )
         options = spec.options_as(ServerOptions)
-        self._server = Connection(urls, served, options)
-        card = self._server.card
+        server = Connection(urls, served, options)
+        neutral = VLLM_NEUTRAL if server.card.get("owned_by") == "vllm" else {}
+        super().__init__(server, enable_thinking=spec.enable_thinking, extra_body={**neutral, **options.extra_body})
         self.gauge = Gauge()
         self._logprobs = options.logprobs
         self._limit_name = "max_tokens"
         self._enable_thinking = spec.enable_thinking
-        self._extra_body = {**(VLLM_NEUTRAL if card.get("owned_by") == "vllm" else {}), **options.extra_body}
-        self._scorer = ServerScorer(self._server, enable_thinking=spec.enable_thinking, extra_body=self._extra_body)
 
     def generate(self, requests: Sequence[Request], params: SamplingParams) -> Iterator[Completion]:
         """Yield completions as they finish; see `base.Generator.generate`."""
@@ -79,22 +78,6 @@ class ServerEngine:
             for index, seed in zip(request.sample_indexes, request.seeds, strict=True)
         )
         yield from stream(self._server, jobs, draw, probe)
-
-    def tokenize(self, text: str) -> tuple[int, ...]:
-        """Return the ids of a text that follows a prompt: by itself, no special tokens, end-of-turn appended."""
-        return self._scorer.tokenize(text)
-
-    def token_texts(self, ids: Sequence[int]) -> list[bytes]:
-        """Return what each id writes, as far as it came up; see `base.Scorer.token_texts`."""
-        return self._scorer.token_texts(ids)
-
-    def cover(self, text: bytes) -> tuple[int, ...] | None:
-        """Return ids that write the text; see `base.Scorer.cover`."""
-        return self._scorer.cover(text)
-
-    def score(self, requests: Sequence[ScoreRequest]) -> Iterator[Scored]:
-        """Yield the log-probabilities of all continuations, without entropies; see `base.Scorer.score`."""
-        return self._scorer.score(requests)
 
     async def _probe(self, pool: Pool, request: Request, params: SamplingParams) -> None:
         """Ask for one token, so that what no request can get past is found before any sample is spent on it."""
@@ -164,7 +147,3 @@ class ServerEngine:
             "logprobs": self._logprobs,
             "engine_options": {name: repr(value) for name, value in sorted(self._extra_body.items())},
         }
-
-    def close(self) -> None:
-        """Close the connection that tokenized; each call of `generate` and `score` closes its own."""
-        self._scorer.close()
