@@ -1,7 +1,7 @@
 """OPSD: the policy that sees the solution teaches the one that does not, on the latter's own chains."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -10,9 +10,7 @@ from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.methods.hints import shown
 from expo_bench.trainers.methods.teaching import set_teacher, taught
-
-if TYPE_CHECKING:
-    from expo_bench.trainers.recipe import Recipe
+from expo_bench.trainers.recipe_fields import RecipeFields
 
 
 class Opsd(OnlineMethod):
