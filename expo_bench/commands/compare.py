@@ -135,7 +135,10 @@ def _print(ledger: "Ledger") -> None:
 
     console = Console(stderr=True, width=132)
     for section in ledger.content["comparisons"]:
-        table = Table(title=f"{section['trained']} against {section['base']}")
+        table = Table(
+            title=f"{section['trained']} against {section['base']}",
+            caption="the change of pass@k stands below, with intervals for these problems and for problems like these",
+        )
         for heading in ("problems", "n", *_COLUMNS):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, numbers in section["subsets"].items():

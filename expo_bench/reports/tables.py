@@ -249,7 +249,7 @@ class TerminalTable:
         table = self._table
         shown = RichTable(
             title=Text(self._title, style="bold"),
-            caption="percent, with 95% intervals: these problems, other samples of them; like these, new ones",
+            caption="percent, with 95% intervals: for these problems, other samples of them; for problems like these",
             box=box.SIMPLE_HEAD,
             padding=(0, 1 if width >= 100 else 0),
             title_justify="left",
@@ -261,11 +261,11 @@ class TerminalTable:
         for subset, depth in outline([table]):
             indent = "  " * max(depth - 1, 0)
             label = Text(indent + subset.label, style="" if depth > 1 else "bold")
-            cells = [label.append(f"\n{indent} these problems\n{indent} like these", style="dim not bold")]
+            cells = [label.append(f"\n{indent}these\n{indent}like these", style="dim not bold")]
             for name in names:
                 metric = table.get(name, subset)
                 text = Text(value_text(metric), style="bold" if name == table.average else "")
-                cells.append(text.append(_both_intervals(metric), style="dim not bold"))
+                cells.append(text.append(_both_intervals(metric, 1 if width >= 100 else 0), style="dim not bold"))
             counted = next((m.n_problems for name in names if (m := table.get(name, subset))), 0)
             shown.add_row(*cells, f"{counted:,}")
         return shown
@@ -287,8 +287,8 @@ def _worth(name: str) -> tuple[int, str]:
     return (1 if name == "no_answer" else 2 if name == "truncated" else 3 if name.startswith("pass") else 4), name
 
 
-def _both_intervals(metric: Metric | None) -> str:
+def _both_intervals(metric: Metric | None, decimals: int) -> str:
     if metric is None:
         return "\n\n"
-    these = span(metric.these_low, metric.these_high)
-    return f"\n{these or MISSING}\n{span(metric.ci_low, metric.ci_high, 0) or MISSING}"
+    ends = ((metric.these_low, metric.these_high), (metric.ci_low, metric.ci_high))
+    return "".join(f"\n{span(low, high, decimals) or MISSING}" for low, high in ends)
