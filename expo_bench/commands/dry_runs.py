@@ -12,7 +12,8 @@ from expo_bench.errors import UserError
 
 if TYPE_CHECKING:
     from expo_bench.costs.costs import Estimate
-    from expo_bench.evaluation.planning import Plan, Progress
+    from expo_bench.evaluation.planning import Plan
+    from expo_bench.evaluation.progress import Progress
 
 ProbeOption = Annotated[
     float | None,

@@ -101,7 +101,7 @@ def _chosen(name: str | None, graders: str | None) -> list[str]:
 def _regrade(path: Path, graders: list[str]) -> None:
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation import metrics
-    from expo_bench.evaluation.tally import counting
+    from expo_bench.evaluation.progress import counting
     from expo_bench.grading.disagreement import disagreements
     from expo_bench.grading.misread import misread
     from expo_bench.grading.stage import grade

@@ -43,7 +43,7 @@ def import_(
 
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation import metrics
-    from expo_bench.evaluation.tally import counting
+    from expo_bench.evaluation.progress import counting
     from expo_bench.grading import stage as grading
     from expo_bench.grading.judge import GRADER
     from expo_bench.importing.agreement import agreement, unanswered

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from expo_bench.engines.base import Gauge
-from expo_bench.evaluation.tally import Tally
+from expo_bench.evaluation.progress import Tally
 
 _FIRST_LINE_SECONDS = 2.0
 _LOG_SECONDS = 30.0

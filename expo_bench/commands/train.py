@@ -17,7 +17,7 @@ from expo_bench.errors import UserError, install
 
 if TYPE_CHECKING:
     from expo_bench.engines.base import Gauge
-    from expo_bench.evaluation.tally import Tally
+    from expo_bench.evaluation.progress import Tally
     from expo_bench.storage.training_folder import TrainingFolder
     from expo_bench.trainers.recipe import Recipe
 

@@ -10,7 +10,8 @@ from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import Missing, Stage, count
-from expo_bench.evaluation.planning import Plan, Progress
+from expo_bench.evaluation.planning import Plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import Sampling
 from expo_bench.evaluation.spending import CHARACTERS, money, prompt_tokens
 from expo_bench.likelihood.pipeline import Policy

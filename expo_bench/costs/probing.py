@@ -16,7 +16,8 @@ from expo_bench.config import CandidatesConfig
 from expo_bench.engines.base import Generator, Scorer
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import Missing, Stage, count
-from expo_bench.evaluation.planning import Plan, Progress, open_planned, resume_config
+from expo_bench.evaluation.planning import Plan, open_planned, resume_config
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import Sampling
 from expo_bench.likelihood.pipeline import Policy, drawing_stages, open_policy
 from expo_bench.likelihood.scoring import likelihoods

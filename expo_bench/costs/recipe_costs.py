@@ -10,7 +10,8 @@ from expo_bench.costs.costs import GRADE_BYTES, Cost, Estimate, draw_cost
 from expo_bench.costs.estimate import checkpoint_bytes, checkpoint_steps, model_size, most_drawn
 from expo_bench.costs.probing import AT_ONCE, Drawn, probe
 from expo_bench.errors import UserError
-from expo_bench.evaluation.planning import Plan, Progress, plan
+from expo_bench.evaluation.planning import Plan, plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import Sampling
 from expo_bench.settings import ProblemReading
 from expo_bench.trainers.callbacks import evaluation_settings

@@ -8,7 +8,8 @@ from typing import Any
 
 from expo_bench.costs.costs import Cost, Estimate, run_costs
 from expo_bench.costs.recipe_costs import BASE, Known, recipe_costs
-from expo_bench.evaluation.planning import Progress, plan
+from expo_bench.evaluation.planning import plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.study import Run, Study, candidates_config
 from expo_bench.trainers.callbacks import evaluation_settings

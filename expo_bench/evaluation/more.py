@@ -8,7 +8,8 @@ from expo_bench.engines.choosing import engine_name
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import count
 from expo_bench.evaluation.pipeline import evaluate
-from expo_bench.evaluation.planning import Plan, Progress, resume_config
+from expo_bench.evaluation.planning import Plan, resume_config
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import sampling
 from expo_bench.prompts import solve_prompt
 from expo_bench.storage.run_folder import RunFolder

@@ -6,10 +6,10 @@ from dataclasses import replace
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation import metrics
 from expo_bench.evaluation.drawing import Missing, Stage, count
-from expo_bench.evaluation.planning import Plan, Progress, begin, finish, open_planned, warnings
+from expo_bench.evaluation.planning import Plan, begin, finish, open_planned, warnings
+from expo_bench.evaluation.progress import Progress, counting
 from expo_bench.evaluation.sampling import sampling
 from expo_bench.evaluation.spending import Spending, prompt_tokens
-from expo_bench.evaluation.tally import counting
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.misread import misread
 from expo_bench.grading.stage import grade

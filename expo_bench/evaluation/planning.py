@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from expo_bench.config import NO_IDENTITY, CandidatesConfig, EvalConfig
-from expo_bench.engines.base import Gauge, Generator
+from expo_bench.engines.base import Generator
 from expo_bench.engines.choosing import engine_name, open_engine
 from expo_bench.engines.digest import text_digest
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import count
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import sampling
-from expo_bench.evaluation.tally import Tally
 from expo_bench.grading.judge import GRADER
 from expo_bench.grading.misread import unread_golds
 from expo_bench.problems import Loaded, Reading, budget, load_all, select
@@ -27,20 +26,6 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import SCHEMA_VERSION, RunFolder
 
 Config = TypeVar("Config", bound=EvalConfig)
-
-
-class Progress(Protocol):
-    """Somebody who is told how far the run is."""
-
-    def note(self, text: str) -> None:
-        """Take one line that the user should read."""
-
-    def start(self, stage: str, total: int, done: int, gauge: Gauge | Tally | None = None) -> Callable[[int], None]:
-        """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each.
-
-        `gauge` tells what is being written before any unit is whole, or what the units say so far.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,15 +9,9 @@ from expo_bench.engines.choosing import open_engine
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import Stage
 from expo_bench.evaluation.pipeline import draw
-from expo_bench.evaluation.planning import (
-    Plan,
-    Progress,
-    finish,
-    resume_config,
-    warnings,
-)
+from expo_bench.evaluation.planning import Plan, finish, resume_config, warnings
+from expo_bench.evaluation.progress import Progress, counting
 from expo_bench.evaluation.sampling import sampling
-from expo_bench.evaluation.tally import counting
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade
 from expo_bench.likelihood import two_property

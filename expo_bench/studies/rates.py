@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 from expo_bench.errors import UserError
-from expo_bench.evaluation.planning import Progress
+from expo_bench.evaluation.progress import Progress
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.studies.learning_curves import right_counts
 from expo_bench.studies.study import Run, Study, runs, train_all

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from expo_bench.errors import UserError
-from expo_bench.evaluation.planning import Progress, plan
+from expo_bench.evaluation.planning import plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.ledger.compare import Ledger, write
 from expo_bench.likelihood.pipeline import Policy, make_candidates, measure
 from expo_bench.reports.ledger_page import ledger_page

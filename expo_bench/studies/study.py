@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from expo_bench.config import CandidatesConfig, load_candidates_config
 from expo_bench.errors import UserError
-from expo_bench.evaluation.planning import Progress
+from expo_bench.evaluation.progress import Progress
 from expo_bench.settings import Settings, Several, load_settings
 from expo_bench.storage.row_files import write_atomically, writing
 from expo_bench.storage.training_folder import TrainingFolder

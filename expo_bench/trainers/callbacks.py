@@ -14,7 +14,8 @@ from transformers import TrainerCallback
 from expo_bench.config import load_config
 from expo_bench.errors import UserError
 from expo_bench.evaluation.pipeline import evaluate
-from expo_bench.evaluation.planning import Progress, plan
+from expo_bench.evaluation.planning import plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import append_line, write_atomically
 from expo_bench.storage.training_folder import TrainingFolder

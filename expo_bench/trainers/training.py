@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from expo_bench.errors import UserError, install
-from expo_bench.evaluation.planning import Progress
+from expo_bench.evaluation.progress import Progress
 from expo_bench.settings import ProblemReading, load_settings
 from expo_bench.storage import environment
 from expo_bench.storage.row_files import write_atomically

@@ -9,7 +9,7 @@ from expo_bench.commands.progress import Stage, TerminalProgress
 from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Gauge, Request, SamplingParams
 from expo_bench.engines.transformers.engine import TransformersEngine
-from expo_bench.evaluation.tally import Tally, counting
+from expo_bench.evaluation.progress import Tally, counting
 from expo_bench.problems import micro
 from expo_bench.prompts import BOXED
 

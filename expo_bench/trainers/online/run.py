@@ -7,7 +7,7 @@ from transformers import PrinterCallback
 
 from expo_bench.engines.base import SamplingParams
 from expo_bench.engines.rendering import end_ids
-from expo_bench.evaluation.planning import Progress
+from expo_bench.evaluation.progress import Progress
 from expo_bench.grading.judge import Judge
 from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Problem

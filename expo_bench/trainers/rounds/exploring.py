@@ -10,7 +10,8 @@ from typing import Any
 
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation.drawing import count
-from expo_bench.evaluation.planning import Plan, Progress, begin, open_planned
+from expo_bench.evaluation.planning import Plan, begin, open_planned
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import sampling
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.stage import grade

@@ -10,7 +10,8 @@ from typing import Any
 from expo_bench.config import load_candidates_config
 from expo_bench.engines.rendering import chain_ids
 from expo_bench.errors import UserError
-from expo_bench.evaluation.planning import Plan, Progress
+from expo_bench.evaluation.planning import Plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.grading.extraction import extract
 from expo_bench.likelihood.pipeline import Policy, make_candidates, measure
 from expo_bench.problems import Loaded

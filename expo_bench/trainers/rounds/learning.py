@@ -11,7 +11,7 @@ from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from expo_bench.errors import UserError
-from expo_bench.evaluation.planning import Progress
+from expo_bench.evaluation.progress import Progress
 from expo_bench.storage.training_folder import TrainingFolder
 from expo_bench.trainers.arguments import common_arguments, make_config
 from expo_bench.trainers.callbacks import Checkpoints, Records

@@ -17,7 +17,8 @@ from expo_bench.config import CandidatesConfig, load_candidates_config
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.errors import UserError
 from expo_bench.evaluation.drawing import count, seed_from
-from expo_bench.evaluation.planning import Plan, Progress, plan
+from expo_bench.evaluation.planning import Plan, plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.evaluation.sampling import sampling
 from expo_bench.likelihood.pipeline import make_candidates
 from expo_bench.rows import Problem

@@ -12,7 +12,8 @@ from typing import Any
 
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.rendering import chain_ids, problem_ids
-from expo_bench.evaluation.planning import Plan, Progress
+from expo_bench.evaluation.planning import Plan
+from expo_bench.evaluation.progress import Progress
 from expo_bench.likelihood.pipeline import make_candidates
 from expo_bench.prompts import solve_prompt
 from expo_bench.rows import Problem, Sample, Thought

@@ -1,11 +1,12 @@
-"""How many answers are right so far, told while they are judged."""
+"""How far a run is: who is told, and how many answers are right so far."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from expo_bench.evaluation.planning import Progress
+    # it would bring numpy to the command line's start
+    from expo_bench.engines.base import Gauge
 
 
 @dataclass(slots=True)
@@ -21,7 +22,21 @@ class Tally:
         return f"{self.right / self.judged:.1%} right" if self.judged else ""
 
 
-def counting(progress: "Progress", total: int, stage: str = "grading") -> Callable[[bool | None], None]:
+class Progress(Protocol):
+    """Somebody who is told how far the run is."""
+
+    def note(self, text: str) -> None:
+        """Take one line that the user should read."""
+
+    def start(self, stage: str, total: int, done: int, gauge: "Gauge | Tally | None" = None) -> Callable[[int], None]:
+        """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each.
+
+        `gauge` tells what is being written before any unit is whole, or what the units say so far.
+        """
+        ...
+
+
+def counting(progress: Progress, total: int, stage: str = "grading") -> Callable[[bool | None], None]:
     """Begin a stage that grades `total` samples; what is returned is called with each verdict."""
     tally = Tally()
     advance = progress.start(stage, total, 0, tally)
