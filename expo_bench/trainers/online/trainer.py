@@ -10,6 +10,7 @@ With the hooks of GRPO it is TRL's trainer to the last bit.
 import logging
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -120,7 +121,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         # a copy, since what is returned is buffered and handed in again
         output = dict(super()._generate_and_score_completions(rows))
         self._set_advantages(output)
-        if self._sampler is None and not self._checked:
+        if not self._checked and (self._sampler is None or self._drops_out):
             self._gap = self._gap_of_padding()
         self._method.prepare(groups)
         self._measure(step)
@@ -281,6 +282,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         for one, value in zip(chains, sums.tolist(), strict=True):
             if "loss" not in one.kept:
                 one.kept["loss"] = value
+                if one.sum_logprob is not None and self._drops_out:
+                    continue  # what falls out of the loss's pass is no difference between two policies
                 if one.sum_logprob is not None:
                     self._gap = max(self._gap, abs(value - one.sum_logprob) / max(1, len(one.token_ids)))
                 # TRL divides the logits by the temperature: what is recorded is always that of the policy itself
@@ -331,10 +334,12 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         """Return what padding changes of a member's likelihood, in nats a token; a sampler's own would tell more."""
         by_length = sorted(self._members, key=lambda one: len(one.prompt_ids))
         short, long = by_length[0], by_length[-1]
-        sums = []
+        sums, training = [], self.model.training
+        self.model.eval()
         for chains in ([short], [short, long]):
             logps = self._without_gradients(chains, [one.prompt_ids for one in chains])
             sums.append(float(logps[0, : len(short.token_ids)].sum()))
+        self.model.train(training)
         return abs(sums[0] - sums[1]) / max(1, len(short.token_ids))
 
     # what is told of a step
@@ -355,7 +360,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             self._metrics["train"]["term/value"].append(self._value_of_term())
         gap = self._largest_gap()
         self._metrics["train"]["sampling/logprob_gap"].append(gap)
-        if not self._checked and gap > LARGEST_GAP and not self._drops_out():
+        if not self._checked and gap > LARGEST_GAP:
             raise UserError(
                 f"the sampler and the loss differ by {gap:.2g} nats a token on the same rollouts: they do not compute "
                 "the same policy; positions counted from the left padding, as GPT-2's, are one cause"
@@ -376,6 +381,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             return gap
         return float(self.accelerator.gather(torch.tensor([gap], device=self.accelerator.device)).max())
 
+    @cached_property
     def _drops_out(self) -> bool:
         return any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in self.model.modules())
 
