@@ -33,7 +33,11 @@ def test_a_ledger_at_the_edge(tmp_path: Path, edge: str) -> None:
     found = _json(["compare", *paths, "-o", str(tmp_path / "ledger"), "--json"])
     section = found["comparisons"][0]
     assert section["verdict"]["kind"] == kind
-    assert (tmp_path / "ledger" / "report.html").stat().st_size > 1000
+    page = (tmp_path / "ledger" / "report.html").read_text(encoding="utf-8")
+    # the first figure goes on to 4n, and says where it ends
+    farthest = 4 * section["subsets"]["all"]["budget"]["smallest"]
+    assert f"Between the upright line at n and k = {farthest}" in page and "Beyond, pass@k is not identified" in page
+    assert "these problems: " in page and "problems like these: " in page
     change = section["subsets"]["all"]["pass_at_k"]["difference"]
     # one problem says nothing of others
     assert (change["low"][0] is None) == (len(base) == 1)

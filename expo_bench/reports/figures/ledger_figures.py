@@ -116,8 +116,9 @@ def _line(axes: "Axes", ks: Sequence[int], estimate: Numbers, series: int) -> No
 
 def _reach(axes: "Axes", n: int, told: Numbers, ks: Sequence[int], beyond: Numbers, series: int) -> None:
     """Draw what is possible above n, from the estimate at n on."""
-    shade, last = colour(series_colour(series)), 100 * told["value"][-1]
-    low, high, forecast = ([last, *(100 * one for one in beyond[name])] for name in ("low", "high", "forecast"))
+    shade, last = colour(series_colour(series)), told["value"][-1]
+    begin = {name: last if told[name][-1] is None else told[name][-1] for name in ("low", "high")} | {"forecast": last}
+    low, high, forecast = ([100 * one for one in (begin[name], *beyond[name])] for name in begin)
     axes.fill_between([n, *ks], low, high, color=shade, alpha=0.1, linewidth=0)
     axes.plot([n, *ks], forecast, "--", color=shade, linewidth=1.4)
 
