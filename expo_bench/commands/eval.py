@@ -29,15 +29,20 @@ def evaluate(
     dry_run: DryRunOption = False,
     probe: dry_runs.ProbeOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as one JSON object.")] = False,
+    graders: Annotated[
+        str | None, typer.Option(help="Several side by side, of expo-bench-2,math-verify-plain,hendrycks-string.")
+    ] = None,
 ) -> None:
     """Sample, grade and report: pass@k of MODEL on BENCHMARKS.
 
     The same command again, or --resume, goes on where a run was stopped.
     """
+    from expo_bench.commands.grade import chosen_graders
     from expo_bench.config import EvalConfig, load_config
     from expo_bench.evaluation.planning import plan, resume_config
 
     dry_runs.check_probe(dry_run, probe)
+    names = chosen_graders(None, graders)
     if resume is not None:
         if set(settings) - {"redraw_errors"} or overrides or config or out:
             raise UserError("--resume takes the run's own settings: give no others than --redraw-errors beside it")
@@ -47,10 +52,11 @@ def evaluate(
     if dry_run:
         dry_runs.print_plan(planned, probe, as_json)
         return
-    _run(planned, as_json)
+    _run(planned, as_json, names)
 
 
-def _run(planned: "Plan", as_json: bool) -> None:
+def _run(planned: "Plan", as_json: bool, graders: list[str]) -> None:
+    from expo_bench.commands.grade import regrade
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation.pipeline import evaluate as run_stages
 
@@ -64,7 +70,10 @@ def _run(planned: "Plan", as_json: bool) -> None:
             f"\nstopped; what was done is saved. Go on with: expo-bench eval --resume {planned.run.path}", err=True
         )
         raise typer.Exit(130) from None
-    print_metrics(found, planned.run.path, as_json)
+    if len(graders) > 1:
+        regrade(planned.run.path, graders, as_json)
+    else:
+        print_metrics(found, planned.run.path, as_json)
 
 
 def print_metrics(found: "list[Metric]", run: Path, as_json: bool) -> None:

@@ -12,6 +12,8 @@ from expo_bench.commands.options import takes_settings
 from expo_bench.errors import UserError
 
 if TYPE_CHECKING:
+    from expo_bench.grading.misread import Misread
+
     pass
 
 
@@ -34,10 +36,11 @@ def grade(
     ] = None,
 ) -> None:
     """Grade anyone's completions, a verdict a line; or grade a run folder's samples again, beside the old grades."""
+    from expo_bench.grading.misread import Misread
     from expo_bench.grading.stage import grade_lines
 
     if source != "-" and Path(source).is_dir():
-        _regrade(Path(source), _chosen(name, graders))
+        regrade(Path(source), chosen_graders(name, graders))
         return
     if graders is not None:
         raise UserError("--graders is for a run folder; the verdicts of a file go to standard output")
@@ -48,16 +51,19 @@ def grade(
     if settings:
         _grade_declared(source, settings)
         return
+    told = Misread()
     with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
         try:
-            for verdict in grade_lines(lines):
+            for verdict in grade_lines(lines, told=told):
                 _print(verdict)
         except UserError as error:
             raise UserError(f"{source}, {error}") from error
+    _tell(told)
 
 
 def _grade_declared(source: str, settings: dict[str, Any]) -> None:
     """Grade a file of any shape: a verdict a completion, and how far the file's own agree."""
+    from expo_bench.grading.misread import Misread
     from expo_bench.grading.stage import grade_lines
     from expo_bench.importing.mapped import attempts
     from expo_bench.problems import Reading
@@ -67,13 +73,21 @@ def _grade_declared(source: str, settings: dict[str, Any]) -> None:
         raise UserError("a mapping goes with a file: standard input takes rows with answer and text")
     reading = Reading(**load_settings(ReadingSettings, None, settings).reading())
     agreed = n = 0
-    for verdict in grade_lines(json.dumps(one) for one in attempts(Path(source), reading)):
+    told = Misread()
+    for verdict in grade_lines((json.dumps(one) for one in attempts(Path(source), reading)), told=told):
         own = verdict.get("score")
         n += own is not None
         agreed += own is not None and own == bool(verdict["correct"])
         _print(verdict)
     if n:
         typer.echo(f"the file's own score agrees on {agreed} of {n}", err=True)
+    _tell(told)
+
+
+def _tell(told: "Misread") -> None:
+    """Say what was not understood of a file."""
+    for text, examples in told.lines():
+        typer.echo("\n  ".join([text, *examples]), err=True)
 
 
 def _print(verdict: dict[str, Any]) -> None:
@@ -81,7 +95,7 @@ def _print(verdict: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _chosen(name: str | None, graders: str | None) -> list[str]:
+def chosen_graders(name: str | None, graders: str | None) -> list[str]:
     """Return whose verdicts are wanted; the first one's metrics are shown."""
     from expo_bench.grading.judge import GRADER
     from expo_bench.grading.rivals import RIVALS
@@ -98,7 +112,8 @@ def _chosen(name: str | None, graders: str | None) -> list[str]:
     return chosen
 
 
-def _regrade(path: Path, graders: list[str]) -> None:
+def regrade(path: Path, graders: list[str], as_json: bool = False) -> None:
+    """Grade a run folder by each grader, write the page with the first one's metrics, and print these."""
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.evaluation import metrics
     from expo_bench.evaluation.progress import counting
@@ -125,4 +140,4 @@ def _regrade(path: Path, graders: list[str]) -> None:
         found = metrics.compute(run, grader=grader)
         run.write_metrics(found)
     reporting.report([run], run.report_path, grader=first)
-    print_metrics(found, path, False)
+    print_metrics(found, path, as_json)

@@ -20,6 +20,7 @@ from expo_bench.grading.units import contradict
 
 _BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 _DOTS = re.compile(r"\\(?:[lcv]?dots[a-z]?)(?![A-Za-z])|\.{3}")
+_EQUALS = re.compile(r"=(?![^{}]*\})")
 _DOTTED_DECIMAL = re.compile(r"-?\d*\.\d+(?:\\[lc]?dots|\.{3})(?:\s*\\?%)?")
 _LOGARITHM = re.compile(r"\\(?:log|lg)(?![A-Za-z])(?!\s*_)")
 _MODULUS = re.compile(
@@ -59,6 +60,8 @@ def same(gold: str, answer: str) -> bool:
         return said
     if (based := _same_in_base(gold, answer)) is not None:
         return based
+    if not _DOTS.search(gold):
+        answer = _without_dotted(answer)
     if any(_DOTS.search(one) and not _DOTTED_DECIMAL.fullmatch(one.replace(" ", "")) for one in (gold, answer)):
         return False
     if contradict(gold, answer):
@@ -70,6 +73,14 @@ def same(gold: str, answer: str) -> bool:
         return True
     logarithms = [bool(_LOGARITHM.search(text)) for text in (left, right)]
     return any(logarithms) and _same_texts(*(_LOGARITHM.sub(r"\\ln", text) for text in (left, right)))
+
+
+def _without_dotted(answer: str) -> str:
+    r"""Return a chain without its parts that hold dots, if it ends in one that has none: 1+2+\cdots+10 = 55."""
+    parts = _EQUALS.split(answer)
+    if len(parts) == 1 or _DOTS.search(parts[-1]):
+        return answer
+    return "=".join(part for part in parts if not _DOTS.search(part))
 
 
 def _same_texts(gold: str, answer: str) -> bool:

@@ -126,7 +126,7 @@ def _clean(value: Any, text: str) -> Any:
     change: dict[Any, Any] = {}
     for atom in value.atoms(sympy.Symbol):
         change[atom] = known.get(atom.name, sympy.Symbol(atom.name))
-    for atom in value.atoms(AppliedUndef):
+    for atom in value.atoms(AppliedUndef, sympy.Derivative):
         change[atom] = sympy.Symbol(str(atom))
     for atom in value.atoms(sympy.UnevaluatedExpr):
         change[atom] = atom.args[0]

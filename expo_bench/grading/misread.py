@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from expo_bench.grading.judge import Judge
+from expo_bench.rows import Status
 from expo_bench.storage.run_folder import RunFolder
 
 MOSTLY = 0.5
@@ -19,9 +20,9 @@ _EXAMPLE_LENGTH, _GOLD_LENGTH = 160, 80
 class Misread:
     """What was not understood in a run."""
 
-    n_samples: int
-    no_answer: int
-    bad_gold: int
+    n_samples: int = 0
+    no_answer: int = 0
+    bad_gold: int = 0
     holding_gold: int = 0
     """Samples without an answer whose text holds the gold answer: often a form of answer that is not known here."""
     texts: list[str] = field(default_factory=list)
@@ -29,9 +30,33 @@ class Misread:
     golds: list[str] = field(default_factory=list)
     """Up to three gold answers that cannot be read."""
 
+    @property
+    def is_worth_telling(self) -> bool:
+        """Whether more than one sample in twenty was not understood."""
+        return self.no_answer + self.bad_gold > _WORTH_READING * self.n_samples
+
+    def add(self, status: Status, gold: str, text: str) -> None:
+        """Count a sample."""
+        self.n_samples += 1
+        if status == "bad_gold":
+            self.bad_gold += 1
+            if gold not in self.golds and len(self.golds) < _EXAMPLES:
+                self.golds.append(gold)
+        elif status == "no_answer":
+            self.no_answer += 1
+            self.read(gold, text)
+
+    def read(self, gold: str, text: str) -> None:
+        """Look into a text without an answer."""
+        self.holding_gold += holds_gold(text, gold)
+        if len(self.texts) < _EXAMPLES and text.strip():
+            self.texts.append(f"… {' '.join(text.split())[-_EXAMPLE_LENGTH:]}")
+
     def lines(self) -> list[tuple[str, list[str]]]:
         """Return what a reader has to know before the numbers, each with examples; nothing where all is well."""
-        found = []
+        found = list[tuple[str, list[str]]]()
+        if not self.is_worth_telling:
+            return found
         if self.no_answer > MOSTLY * self.n_samples:
             found.append((f"No answer was found in {self._share(self.no_answer)}. Their ends:", self.texts))
         if self.bad_gold > MOSTLY * self.n_samples:
@@ -66,17 +91,13 @@ def misread(run: RunFolder, grader: str) -> Misread | None:
         elif grade.status == "bad_gold":
             unread.setdefault(grade.problem_id)
     found = Misread(n_samples=statuses.total(), no_answer=len(unanswered), bad_gold=statuses["bad_gold"])
-    if found.no_answer + found.bad_gold <= _WORTH_READING * found.n_samples:
+    if not found.is_worth_telling:
         return None
     golds = {problem.problem_id: problem.answer for problem in run.problems()}
     found.golds = [golds[name] for name in unread if name in golds][:_EXAMPLES]
     for sample in run.samples() if unanswered else ():
-        if (sample.problem_id, sample.sample_index) not in unanswered:
-            continue
-        holds = holds_gold(sample.text, golds.get(sample.problem_id, ""))
-        found.holding_gold += holds
-        if len(found.texts) < _EXAMPLES and sample.text.strip():
-            found.texts.append(f"… {' '.join(sample.text.split())[-_EXAMPLE_LENGTH:]}")
+        if (sample.problem_id, sample.sample_index) in unanswered:
+            found.read(golds.get(sample.problem_id, ""), sample.text)
     return found
 
 

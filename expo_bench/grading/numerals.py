@@ -20,7 +20,7 @@ _EXPONENT = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d+)(?![\d.A-Z
 _TIMES_TEN = re.compile(r"(?<=\d)\s*[xX]\s*(?=10\s*\^)")
 _MIXED = re.compile(
     r"(?<![\d.,}^_\w)!])(?P<whole>\d+)\s*(?:\\frac\s*\{\s*(?P<top>\d+)\s*\}\s*\{\s*(?P<bottom>\d+)\s"
-    r"*\}|(?<=\s)(?P<a>\d+)\s*/\s*(?P<b>\d+)(?![\d.]))"
+    r"*\}(?!\s*\\frac)|(?<=\s)(?P<a>\d+)\s*/\s*(?P<b>\d+)(?![\d.]))"
 )
 _BASED = re.compile(
     r"[({]*(?:\\text\s*\{)?(?P<digits>-?[0-9A-F]+(?:\.[0-9A-F]+)?)[)}]*\s*(?:_\s*\{?\s*(?:\\text\s*\{"

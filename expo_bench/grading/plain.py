@@ -43,6 +43,16 @@ _REPLACEMENTS = tuple(
         (r"(\\(?:" + _FUNCTIONS + r"))\s+(?=\^)", r"\1"),
         (r"(?<![A-Za-z\\])[eE]\s*(?=_)", r"\\varepsilon"),  # an index: neither Euler's number nor read by the parser
         (r"(?<=_\{)\s*\\(odot|oplus|star|prime|infty|perp|parallel)\s*(?=\})", r"\1"),
+        (
+            r"(?<![\\A-Za-z{])(alpha|beta|gamma|delta|epsilon|theta|lambda|sigma|omega|phi|psi|rho)(?![A-Za-z}])",
+            r"\\\1 ",
+        ),
+        (r"(?<![A-Za-z\\_\d^])E(?![A-Za-z_\d])", r"E_{E}"),  # a name; e is Euler's number
+        # the parser knows gamma as Euler's constant and as a function
+        (r"\\gamma\s*_\s*\{?\s*(\w+)\s*\}?", r"g_{gamma\1}"),
+        (r"\\gamma(?![A-Za-z])", r"g_{gamma}"),
+        (r"\\Gamma(?![A-Za-z])(?!\s*[({])", r"G_{Gamma}"),
+        (r"(?<![A-Za-z.])(?:np|numpy|math|sympy|sp)\.(?=\\?[a-z])", ""),
         (r"\\hbar(?![A-Za-z])", "h_{bar} "),
         (r"\*\*", "^"),
         (r"\*", r"\\cdot "),

@@ -9,6 +9,7 @@ from typing import Any
 
 from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER, Attempt, Judge, Verdict
+from expo_bench.grading.misread import Misread
 from expo_bench.grading.rivals import RIVALS
 from expo_bench.rows import Grade
 from expo_bench.storage.row_files import Appender
@@ -69,16 +70,19 @@ def grade(
     return counts
 
 
-def grade_lines(lines: Iterable[str | bytes], judge: Judge | None = None) -> Iterator[dict[str, Any]]:
+def grade_lines(
+    lines: Iterable[str | bytes], judge: Judge | None = None, told: Misread | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield a verdict for each JSON line that has "answer" (gold) and "text" (a completion), in order.
 
     A line's other fields go along; "problem" is the problem's text, an answer copied from it is none, and
-    "finish_reason": "length" marks a text that was cut off. Blank lines are left out.
+    "finish_reason": "length" marks a text that was cut off. Blank lines are left out. `told` counts what
+    was not understood.
 
     Raises:
         UserError: a line is something else; the verdicts of the lines before it have been yielded.
     """
-    others: deque[dict[str, Any]] = deque()
+    others: deque[tuple[Attempt, dict[str, Any]]] = deque()
     failures: list[UserError] = []
 
     def attempts() -> Iterator[Attempt]:
@@ -90,12 +94,15 @@ def grade_lines(lines: Iterable[str | bytes], judge: Judge | None = None) -> Ite
             except (ValueError, RecursionError) as error:
                 failures.append(UserError(f"line {number}: {error}"))
                 return
-            others.append(other)
+            others.append((attempt, other))
             yield attempt
 
     with _open(judge) as judge:
         for verdict in judge.judge_many(attempts()):
-            yield others.popleft() | {
+            attempt, other = others.popleft()
+            if told is not None:
+                told.add(verdict.status, attempt.gold, attempt.text)
+            yield other | {
                 "status": verdict.status,
                 "correct": verdict.correct,
                 "extracted": verdict.extracted,

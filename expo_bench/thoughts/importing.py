@@ -61,7 +61,7 @@ def right_thoughts(rows: Iterable[Thought], judge: Judge) -> tuple[list[Thought]
     """Return the thoughts whose solution gives the gold answer, or whose gold answer is not known; count the others."""
     listed = list(rows)
     labelled = [row for row in listed if row.answer]
-    attempts = (Attempt(gold=row.answer, text=row.text) for row in labelled)
+    attempts = (Attempt(gold=row.answer, problem=row.question, text=row.text) for row in labelled)
     wrong = {
         row.thought_id: "the answer is not the gold answer"
         if verdict.status == "graded"

@@ -45,16 +45,24 @@ SAME = [
     ("84", r"\operatorname{lcm}(12,7)=84"), ("5", r"|v|=5"), ("204", "m+n = 187+17 = 204"),
     ("9", r"x=9 \text{ (since } x>0)"),
     ("12", r"\text{Area of } ABC = 12"), ("f(x) = 1/x", "f(t) = 1/t"), ("x+y=5", "2x+2y-10=0"), ("2x+3", "y = 2x+3"),
+    ("186", r"21+20+\cdots+10=186"), ("1048064", r"512(2^{0}+\cdots+2^{10})=512 \cdot 2047=1048064"),
+    ("40", r"\phi(100)=100 \frac{1}{2} \frac{4}{5}=40"), ("113", r"\lfloor E\rfloor=113"),
     # words
     (r"\text{ellipse}", r"\text{an ellipse}"), (r"\text{Yes}", "yes, it converges"),
     (r"\text{Tuesday}", r"\text{on Tuesday}"), ("4:30\\text{ p.m.}", "4:30 pm"),
     (r"\text{No solution}", "no solutions"),
+    # Greek letters, derivatives
+    (r"\alpha+\gamma", "gamma + alpha"), (r"\gamma_1^2-1", r"(\gamma_1-1)(\gamma_1+1)"), (r"\gamma = 60^\circ", "60"),
+    (r"\frac{d x}{d t}=k x-a", r"\frac{dx}{dt} = -a + kx"), ("np.arcsin(10/13)", r"\sin^{-1}\frac{10}{13}"),
     # functions
     (r"\lfloor n/2 \rfloor", "floor(n/2)"), (r"\ln 2", r"\log_e 2"), ("|x|", r"\sqrt{x^2}"),
     (r"\tan^2 y+1", r"\sec^2 y"), (r"\lceil n/2 \rceil", r"\lfloor (n+1)/2 \rfloor"),
 ]  # fmt: skip
 
 DIFFERENT = [
+    ("187", r"21+20+\cdots+10=186"), ("186", r"1+\cdots+10=55=186"), ("55", r"55 = 1+2+\cdots"),
+    (r"\gamma+1", "1"), (r"m c^2(\gamma^2-1)", r"m c^2(\gamma^2+1)"), (r"\gamma", "0.5772156649"),
+    (r"\frac{dx}{dt}=kx-a", r"\frac{dx}{dt}=kx+a"),
     # infinities, powers of units, names
     ("0", r"\infty"), (r"\infty", "0"), (r"(-\infty,0]", r"(+\infty,0]"), (r"\infty", r"-\infty"),
     ("166cm^2", r"166\text{ cm}^3"), (r"864 \mbox{ inches}^2", r"864 \mbox{ inches}^1"),

@@ -1,7 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from expo_bench.commands.cli import app
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.misread import holds_gold, misread, unread_golds
 from expo_bench.grading.stage import grade
@@ -57,3 +60,19 @@ def test_gold_answers_that_cannot_be_read_are_told_before_sampling() -> None:
     line = unread_golds(["1", "", r"\frac{1}{", "the (number of", "x", "B"])
     assert line is not None and line.startswith("1 of 5 gold answers cannot be read") and "frac" in line
     assert unread_golds(["1", "C"]) is None
+
+
+def test_grade_tells_what_it_did_not_understand_of_a_file(tmp_path: Path) -> None:
+    rows = [
+        {"answer": "7", "text": "so 7 it is"},
+        {"answer": "8", "text": "\\boxed{8}"},
+        {"answer": "9", "text": "well"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = CliRunner().invoke(app, ["grade", str(path)])
+    assert done.exit_code == 0 and len(done.stdout.splitlines()) == 3
+    assert "No answer was found in 2 of 3 samples (67%)" in done.stderr and "so 7 it is" in done.stderr
+    assert "1 of 2 samples without an answer hold the gold answer" in done.stderr
+    path.write_text(json.dumps(rows[1]) + "\n")
+    assert CliRunner().invoke(app, ["grade", str(path)]).stderr == ""

@@ -1,7 +1,9 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from expo_bench.commands.cli import app
 from expo_bench.grading.disagreement import disagreements
 from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.rivals import HENDRYCKS, MATH_VERIFY, RIVALS, hendrycks_string, math_verify_plain
@@ -41,3 +43,13 @@ def test_graders_side_by_side(tmp_path: Path) -> None:
     found = {one.other: (one.n_samples, one.only_grader, one.only_other) for one in disagreements(run, GRADER)}
     # math-verify cuts the words as a unit, the string rule does not know that sums commute
     assert found == {MATH_VERIFY: (4, 0, 1), HENDRYCKS: (4, 1, 1)}
+
+
+def test_an_evaluation_by_several_graders(tmp_path: Path) -> None:
+    words = ["eval", "-m", "micro", "-b", "micro", "--limit", "2", "-n", "1", "--max-tokens", "32", "-o", str(tmp_path)]
+    done = CliRunner().invoke(app, [*words, "--graders", f"{GRADER},{HENDRYCKS}"])
+    assert done.exit_code == 0, done.output
+    assert set(RunFolder(tmp_path).graders()) == {GRADER, HENDRYCKS}
+    assert HENDRYCKS in (tmp_path / "report.html").read_text()
+    refused = CliRunner().invoke(app, [*words, "--graders", "nobody"])
+    assert "no grader 'nobody'" in str(refused.exception)

@@ -10,7 +10,7 @@ import pytest
 
 import expo_bench.problems
 from expo_bench.errors import UserError
-from expo_bench.problems import BENCHMARKS, load
+from expo_bench.problems import BENCHMARKS, load, select
 from expo_bench.problems.base import Entry
 from expo_bench.problems.identity import digest, with_ids
 from expo_bench.problems.loading import _PUBLISHED, GROUPS, budget, load_all
@@ -370,3 +370,16 @@ def test_a_group_is_several_benchmarks_with_one_budget(tmp_path: Path) -> None:
     assert (budget(["aime", "math500"]), budget(["math500", "my.jsonl"])) == (32_768, None)
     with pytest.raises(UserError, match="aime is the group aime24"):
         load("aime")
+
+
+def test_the_zero_set_of_math_beyond_is_asked_for_without_drawing_it(tmp_path: Path) -> None:
+    rows = [
+        {"problem": f"{n}?", "answer": str(n), "a_pass@1024": 0.0, "a_unsolved": n == 1, "b-7b_unsolved": "True"}
+        for n in (1, 2)
+    ]
+    (tmp_path / "math_beyond.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = load("math-beyond", data_dir=tmp_path)
+    assert found.provenance["digest_status"] == "unknown"
+    assert found.warnings == ["math-beyond test: there are 2 problems where 181 were published"]
+    assert [one.domain for one in found.problems] == [("unsolved by a", "unsolved by b-7b"), ("unsolved by b-7b",)]
+    assert [one.question for one in select(found.problems, subjects=["unsolved by a"])] == ["1?"]
