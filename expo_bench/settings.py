@@ -1,7 +1,6 @@
 """Settings of any kind: a YAML file, then what was given by name, then `key=value`; what does not fit, in one line."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
@@ -76,16 +75,17 @@ def load_settings(
     Raises:
         UserError: unreadable file, unknown key, or a value that does not fit; one line that names the key.
     """
-    there: dict[str, Any] = _read_yaml(file) if file else {}
-    values = {**deepcopy(there), **settings}
+    values = there = _read_yaml(file) if file else {}
+    if settings:
+        values = {**values, **settings}
     for override in overrides:
-        _apply(values, override)
+        values = _with(values, override)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         told, place = what_does_not_fit(error, kind)
         # unless what stands there was given beside the file
-        where = f" (in {file})" if file and _at(there, place) == _at(values, place) else ""
+        where = f" (in {file})" if file and _at(there, place) is _at(values, place) else ""
         raise UserError(told + where) from error
 
 
@@ -108,7 +108,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
-def _apply(values: dict[str, Any], override: str) -> None:
+def _with(values: dict[str, Any], override: str) -> dict[str, Any]:
+    """Return the values with one more; what it stands in is copied, the rest is the same."""
     path, equals, text = override.partition("=")
     if not equals:
         raise UserError(f"{override!r} is not of the form key=value")
@@ -117,12 +118,15 @@ def _apply(values: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise UserError(f"the value of {override!r} is not YAML") from error
     *parents, key = path.split(".")
+    found = section = {**values}
     for parent in parents:
-        inner = values.setdefault(parent, {})
+        inner = section.get(parent, {})
         if not isinstance(inner, dict):
             raise UserError(f"{override!r}: {parent} holds no keys")
-        values = inner
-    values[key] = value
+        copied = section[parent] = {**inner}
+        section = copied
+    section[key] = value
+    return found
 
 
 def what_does_not_fit(error: ValidationError, kind: type[BaseModel]) -> tuple[str, Sequence[int | str]]:

@@ -82,6 +82,9 @@ def test_all_unknown_keys_are_named_and_a_file_is_blamed_for_its_own_alone(tmp_p
     assert str(both.value).endswith(f"(in {file})")
     with pytest.raises(UserError, match=r"^steps: should be greater than or equal to 1$"):
         load_recipe(RECIPE, {}, ["steps=0"])
+    file.write_text("method: grpo\nbenchmark: micro\nmodel: &own [*own]\n")
+    with pytest.raises(UserError, match=r"^model: .* \(in .*recipe\.yaml\)$"):
+        load_recipe(file, {}, ["lora.r=2", "steps=3"])
     with pytest.raises(UserError, match=r"expo.wieght \(did you mean weight\?\): no such setting") as one:
         load_recipe(RECIPE, {}, ["expo.wieght=0.1"])
     assert RECIPE.name not in str(one.value)
