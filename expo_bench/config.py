@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, reason
 from expo_bench.settings import Chosen, ProblemReading, Settings, Several, load_settings
 
 NO_IDENTITY = {"data_dir", "redraw_errors", "replicas", "ray_address", "compress", "price_in", "price_out", "max_cost"}
@@ -22,7 +22,7 @@ class EngineSpec(Settings):
 
     group: ClassVar[str] = "Model"
 
-    model: str
+    model: str = Field(min_length=1)
     """Hub id, folder, GGUF file, micro, or URL#name of an OpenAI-compatible server."""
     revision: str | None = None
     """Revision of the model on the hub."""
@@ -63,7 +63,7 @@ class EngineSpec(Settings):
         try:
             return None if self.chat_template is None else self.chat_template.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"chat template {self.chat_template} cannot be read: {error}") from error
+            raise UserError(f"chat template {self.chat_template} cannot be read: {reason(error)}") from error
 
     def options_as(self, kind: type[Chosen]) -> Chosen:
         """Return `engine_options` as the engine's own settings.

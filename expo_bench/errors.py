@@ -27,6 +27,11 @@ def install(extra: str) -> str:
     )
 
 
+def reason(error: Exception) -> str:
+    """Return why a file cannot be read, without number and name: those who tell of it name the file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def did_you_mean(word: str, among: Iterable[str]) -> str:
     """Return " (did you mean X?)" where one of the words is near, else nothing."""
     near = get_close_matches(word.lower(), list(among), n=1, cutoff=0.6)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from expo_bench.errors import UserError, did_you_mean
+from expo_bench.errors import UserError, did_you_mean, reason
 
 
 class Settings(BaseModel):
@@ -100,9 +100,10 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise UserError(f"config file {file} does not exist") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {file} cannot be read: {error}") from error
+        raise UserError(f"config file {file} cannot be read: {reason(error)}") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"config file {file} is not YAML: {' '.join(str(error).split())[:200]}") from error
+        told = " ".join(str(error).replace('in "<unicode string>", ', "in ").split())
+        raise UserError(f"config file {file} is not YAML: {told[:200]}") from error
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"config file {file} must hold `key: value` lines")
     return values
@@ -141,6 +142,8 @@ def what_does_not_fit(error: ValidationError, kind: type[BaseModel]) -> tuple[st
     elif first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = [text.strip("'") for text in first["ctx"]["expected"].replace(" or ", ", ").split(", ")]
         message = f"{first['input']!r} is none of {', '.join(choices)}{did_you_mean(first['input'], choices)}"
+    elif first["type"] in ("too_short", "string_too_short") and not first["input"]:
+        message = "is empty"
     elif first["type"].endswith("_parsing"):
         message = f"{str(first['input'])[:80]!r} does not fit, it {message}"
     return f"{key}: {message}" if key else message, first["loc"]

@@ -1,12 +1,10 @@
 """Every command that README and docs/ print is run, or planned where it needs what a test has not."""
 
 import json
-import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,12 +13,12 @@ from typer.testing import CliRunner
 
 from expo_bench import load_study, runs
 from expo_bench.commands.cli import app
+from tests import command_line
 from tools import docs_site
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 MICRO = ROOT / "expo_bench" / "assets" / "micro"
-COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 
 
 def _commands() -> list[tuple[str, str]]:
@@ -67,7 +65,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     batch = {"custom_id": "q-0", "response": {"body": {"model": "m", "choices": choices}}}
     (folder / "batch.jsonl").write_text(json.dumps(batch) + "\n")
     (folder / "rows.jsonl").write_text(json.dumps({"answer": "2", "text": "\\boxed{2}"}) + "\n")
-    _run("expo-bench eval -m micro -b micro -n 2 --limit 10 --max-tokens 64 -o results/micro", folder)
+    words = ["eval", "-m", "micro", "-b", "micro", "-n", "2", "--limit", "10", "--max-tokens", "64"]
+    done = command_line.run(*words, "-o", "results/micro", folder=folder)
+    assert done.returncode == 0, done.stderr
     shutil.copytree(MICRO, folder / ".cache" / "Qwen2.5-Coder-0.5B-Instruct")
     for name in ("gsm8k", "math"):
         (folder / "results" / f"qwen-zero-{name}").mkdir()
@@ -76,16 +76,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("transformers", "vllm", "server", "base", "trained"):
         shutil.copytree(folder / "results/micro", folder / "results" / name)
     return folder
-
-
-def _run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "EXPO_BENCH_DATA": str(folder / "data"), "HF_HUB_OFFLINE": "1"}
-    words = shlex.split(line)
-    done = subprocess.run(
-        [COMMAND, *words[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, f"{line}\n{done.stderr[-2000:]}"
-    return done
 
 
 def _train(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +133,9 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
             and "--resume" not in words
             and "--config" not in words
         )
+        model = words[words.index("-m") + 1] if real else ""
+        if model.startswith("results/") and not (workplace / model).exists():
+            shutil.copytree(MICRO, workplace / model)  # a checkpoint of a longer training than the tests do
         _here([*words[1:], *["--dry-run"] * real], workplace, monkeypatch)
     else:
         assert words[0] in ("pip", "git", "vllm", "ray", "cd", "export", "python"), f"{page}: no test for {line}"

@@ -1,4 +1,7 @@
+import re
+import shutil
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -89,6 +92,26 @@ def test_training_folder(tmp_path):
     folder.log_path.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25, "kl": 0.1}\n')
     assert frames.rollouts(folder.path).groupby("step").reward.mean().to_dict() == {0: 1.0, 1: 0.0}
     assert frames.log(folder).loss.tolist() == [0.5, 0.25]
+
+
+def test_the_snippets_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.synthetic_runs.GRADER", GRADER)
+    run = make_run(tmp_path / "results" / "micro", n_problems=6, n=4)
+    shutil.copytree(run.path, tmp_path / "results" / "chains")
+    folder = TrainingFolder(tmp_path / "results" / "train")
+    folder.begin("method: grpo\n")
+    with Appender(folder.rollouts_path) as rows:
+        rows.append([rollout(0), rollout(1, reward=0.0)])
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).resolve().parents[1] / "docs" / "frames.md").read_text()
+    named = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        *before, last = block.strip().splitlines()
+        exec("\n".join(before), named)
+        named["found"] = eval(last.partition("  #")[0], named)
+    assert sum(count for _, count in named["found"]) == 24
+    named["both"].correct = named["both"].correct.fillna(False)
+    assert named["both"].correct.sum() == sum(one.correct is True for one in run.grades(GRADER))
 
 
 def test_other_folders_are_refused(tmp_path):

@@ -13,9 +13,12 @@ from expo_bench.errors import UserError
 if TYPE_CHECKING:
     from expo_bench.ledger.compare import Ledger
 
-_COLUMNS = (
-    "both", "base only", "new", "by chance", "neither", "pass@1, %", "pass@n, %", "SRR", "NDR", "k*",
-)  # fmt: skip
+_COLUMNS = ("new", "by chance", "base only", "both", "neither", "n", "pass@1, %", "pass@n, %", "SRR", "NDR", "k*")
+_SPARE = [10, 9, 8, 4, 3, 5, 7]
+_CAPTION = (
+    "problems that the one, the other, both or neither solves in n samples; the change of pass@k stands below, "
+    "with intervals for these problems and for problems like these"
+)
 
 
 def compare(
@@ -129,24 +132,26 @@ def _folder_name(runs: list[Path]) -> str:
 
 def _print(ledger: "Ledger") -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from expo_bench.reports.ledger_views import sentences
+    from expo_bench.reports.tables import Cell, Row, Table
+    from expo_bench.reports.terminal import TerminalTable
 
-    console = Console(stderr=True, width=132)
+    console = Console(stderr=True, highlight=False)
     for section in ledger.content["comparisons"]:
-        table = Table(
-            title=f"{section['trained']} against {section['base']}",
-            caption="the change of pass@k stands below, with intervals for these problems and for problems like these",
-        )
-        for heading in ("problems", "n", *_COLUMNS):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name, numbers in section["subsets"].items():
-            table.add_row(f"{name} ({numbers['n_problems']})", *_cells(numbers))
-        console.print(table)
+        rows = [
+            Row(label=f"{name} ({numbers['n_problems']})", cells=[Cell(text=text) for text in _cells(numbers)])
+            for name, numbers in section["subsets"].items()
+        ]
+        table = Table(caption=_CAPTION, head=["", *_COLUMNS], rows=rows)
+        title = f"{section['trained']} against {section['base']}"
+        console.print(TerminalTable(table, title=title, spare=_SPARE))
     for name, run in ledger.content["runs"].items():
         if told := _left_out(run):
             typer.echo(f"{name}: {told}", err=True)
+        compared, gone = ledger.content["n_problems"], sum(run["problems_left_out"].values())
+        if gone > compared:
+            typer.echo(f"warning: of the {compared + gone} problems of {name} only {compared} are compared", err=True)
     for name, keys in ledger.content["protocol_differs_in"].items():
         typer.echo(f"{name}: protocol differs in {', '.join(keys) or 'its hash'}", err=True)
     for section in ledger.content["comparisons"]:
@@ -169,10 +174,10 @@ def _cells(numbers: dict[str, Any]) -> list[str]:
 
     k = numbers["crossover"]["k"]
     return [
-        str(numbers["budget"]["smallest"]),
-        *(str(cells[name]) for name in ("both", "base_only", "trained_only")),
+        str(cells["trained_only"]),
         f"{numbers['null']['expected']:.1f}",
-        str(cells["neither"]),
+        *(str(cells[name]) for name in ("base_only", "both", "neither")),
+        str(numbers["budget"]["smallest"]),
         change(0),
         change(-1),
         ratio("srr"),

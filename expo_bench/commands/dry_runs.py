@@ -54,7 +54,7 @@ def show(found: "Estimate") -> None:
     from expo_bench.costs.costs import table
 
     if found.costs:
-        Console(stderr=True, width=120).print(table(found))
+        Console(stderr=True, highlight=False).print(table(found))
     for note in found.notes:
         typer.echo(note, err=True)
 
@@ -64,9 +64,12 @@ def print_plan(planned: "Plan", probe: float | None, as_json: bool) -> None:
     from dataclasses import asdict
 
     from expo_bench.costs.costs import run_costs
+    from expo_bench.engines.loading import find_model
     from expo_bench.evaluation.planning import warnings
     from expo_bench.settings import to_yaml
 
+    if planned.engine != "server":
+        find_model(planned.config.model)
     found = estimate(lambda progress: run_costs(planned, probe, progress))
     if as_json:
         settings = planned.config.model_dump(mode="json")

@@ -53,11 +53,15 @@ def grade(
         return
     told = Misread()
     with sys.stdin.buffer if source == "-" else Path(source).open("rb") as lines:
+        n = 0
         try:
             for verdict in grade_lines(lines, told=told):
                 _print(verdict)
+                n += 1
         except UserError as error:
             raise UserError(f"{source}, {error}") from error
+    if not n:
+        raise UserError(f"{source} holds no rows: an object with answer and text on each line is wanted")
     _tell(told)
 
 

@@ -121,8 +121,8 @@ def _help(info: "FieldInfo", kinds: list[Any]) -> str:
     text = " ".join((info.description or "").split())
     if get_origin(info.annotation) is Literal:
         text = f"{text} {', '.join(get_args(info.annotation))}."
-    default = None if info.is_required() else info.default
-    if default in (None, False, ()) or kinds == [bool]:
+    default = None if info.is_required() else info.get_default(call_default_factory=True)
+    if default in (None, False, (), {}) or kinds == [bool]:
         return text
     shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
     return f"{text} [default: {shown}]"

@@ -37,13 +37,17 @@ def publish(
     Nothing leaves this machine without --to.
     """
     from expo_bench.grading.judge import GRADER
-    from expo_bench.importing.publishing.publishing import checkpoint_files, push, write
+    from expo_bench.importing.publishing.publishing import checkpoint_files, hub_token, push, write
     from expo_bench.storage.run_folder import RunFolder
 
     if checkpoint is None and (source / "recipe.yaml").is_file():
         raise UserError(f"{source} is a training folder: name the checkpoint that goes to the hub with --checkpoint")
     if pull_request and to is None:
         raise UserError("--pull-request is one of a model of the hub: name it with --to")
+    if checkpoint is not None and to is None:
+        raise UserError("a checkpoint goes to the hub: name its repository with --to")
+    if to is not None:
+        hub_token(to)  # before anything is written
     run = evaluation if checkpoint is not None else source
     written = None
     if run is not None:
@@ -51,8 +55,6 @@ def publish(
         written = write(RunFolder(run), folder, grader=grader or GRADER, organization=organization)
     files = dict(written.files) if written else {}
     if checkpoint is not None:
-        if to is None:
-            raise UserError("a checkpoint goes to the hub: name its repository with --to")
         files |= checkpoint_files(source, checkpoint, with_ or [])
     if to is not None:
         message = f"Weights and results by expo-bench: {source.name}" if checkpoint else "Evaluation by expo-bench"

@@ -18,6 +18,7 @@ def report(
     """Write one self-contained HTML report over one or several runs, on a training, or on a set of thoughts."""
     from expo_bench.grading.judge import GRADER
     from expo_bench.reports import reporting
+    from expo_bench.reports.run_views import notes, read_runs
     from expo_bench.storage.run_folder import RunFolder
     from expo_bench.thoughts.dataset import ThoughtFolder
 
@@ -33,10 +34,9 @@ def report(
 
         typer.echo(str(training_page(runs[0], out or runs[0] / "report.html")))
         return
-    typer.echo(
-        str(
-            reporting.report(
-                [RunFolder(path) for path in runs], out or runs[0] / "report.html", grader=grader or GRADER
-            )
-        )
-    )
+    folders = [RunFolder(path) for path in runs]
+    page = reporting.report(folders, out or runs[0] / "report.html", grader=grader or GRADER)
+    evaluated = [folder for folder in folders if folder.metrics_path.is_file()]
+    for note in notes(read_runs(evaluated, grader or GRADER)) if evaluated else ():
+        typer.echo("\n  ".join([note.text, *note.items]), err=True)
+    typer.echo(str(page))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,18 +40,15 @@ def peers(
 
 def _print_peers(content: dict[str, Any]) -> None:
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from expo_bench.reports.peers_page import rank_table
+    from expo_bench.reports.terminal import TerminalTable
 
     found = rank_table(content)
-    table = Table(title=Text("Which is better?"), caption=Text(found.caption))
-    for heading in found.head:
-        table.add_column(heading, justify="right" if heading else "left")
-    for row in found.rows:
-        table.add_row(Text(row.label), *(Text(f"{cell.text} {cell.interval}".strip()) for cell in row.cells))
-    Console(stderr=True, width=132).print(table)
+    head = [text.replace(", ", ",\n").replace(" like", "\nlike") for text in found.head]
+    Console(stderr=True, highlight=False).print(
+        TerminalTable(replace(found, head=head), title="Which is better?", spare=[0, 5, 3, 2])
+    )
 
 
 def confirm(ledger: "Ledger", base: Path, folder: Path, samples: int, rate: float) -> "Ledger":

@@ -76,9 +76,10 @@ def _print_plan(file: Path, path: Path, probe: float | None, as_json: bool) -> N
 
     from expo_bench.costs.studies import study_costs
     from expo_bench.studies.rates import FOLDER, rate_study
-    from expo_bench.studies.study import load_study, runs
+    from expo_bench.studies.study import check_arms, load_study, runs
 
     chosen = load_study(file)
+    check_arms(chosen, path)
     listed = [*(runs(rate_study(chosen), path / FOLDER) if chosen.rates else []), *runs(chosen, path)]
     on_gpu = torch.cuda.is_available()
     found = estimate(lambda progress: study_costs(chosen, listed, path, probe, progress, on_gpu=on_gpu))
@@ -106,8 +107,8 @@ def _print_outcome(outcome: "Outcome") -> None:
 
     from expo_bench.studies.report import study_table
 
-    console = Console(stderr=True, width=120, highlight=False)
+    console = Console(stderr=True, highlight=False)
     console.print(study_table(outcome.points))
     for section in outcome.ledger.content["comparisons"] if outcome.ledger else []:
-        console.print(section["verdict"]["sentence"], markup=False)
+        typer.echo(section["verdict"]["sentence"], err=True)
     typer.echo(f"report: {outcome.page}", err=True)

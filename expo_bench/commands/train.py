@@ -182,9 +182,12 @@ def _differing(first: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
 
 def _problems(recipe: "Recipe") -> str:
     """Return which problems there are; what only another machine may have does not stop a plan."""
-    from expo_bench.trainers.checks import checked_problems, is_elsewhere, with_solution
+    from expo_bench.trainers.callbacks import check_evaluation
+    from expo_bench.trainers.checks import checked_problems, is_elsewhere, unless_elsewhere, with_solution
     from expo_bench.trainers.methods.finding import find_method
 
+    with unless_elsewhere():
+        check_evaluation(recipe)
     try:
         loaded = checked_problems(recipe)
     except UserError as error:
@@ -250,9 +253,11 @@ def _in_units(size: int | None) -> str:
 
 
 def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
+    from rich.console import Console
+
     from expo_bench.commands.progress import TerminalProgress
     from expo_bench.engines.vllm.engine import standard_output_to_error
-    from expo_bench.trainers.summary import summary
+    from expo_bench.trainers.summary import solved, summary
     from expo_bench.trainers.training import train as run_training
 
     signal.signal(signal.SIGTERM, terminated)
@@ -263,8 +268,9 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
         with TerminalProgress() if is_first else nullcontext(SilentProgress()) as progress, standard_output_to_error():
             progress.note(f"{recipe.method} of {recipe.model}, {recipe.steps} steps, in {folder.path}")
             record = run_training(recipe, folder, progress)
-            for line in summary(folder):
-                progress.note(line)
+            if is_first:
+                for line in summary(folder):
+                    progress.note(line)
     except KeyboardInterrupt:
         _only_first_process(130)
         stopped()
@@ -282,6 +288,8 @@ def _run(recipe: "Recipe", folder: "TrainingFolder", as_json: bool) -> None:
             "give the command again with a smaller micro_batch; it goes on from the last checkpoint"
         ) from error
     _only_first_process(0)
+    if not as_json and (table := solved(folder)):
+        Console(stderr=True, highlight=False).print(table)
     typer.echo(json.dumps({"folder": str(folder.path), **record}) if as_json else str(folder.path))
 
 

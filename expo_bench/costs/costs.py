@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expo_bench.config import CandidatesConfig, EvalConfig
 from expo_bench.costs.probing import AT_ONCE, ROW_BYTES, Drawn, Scored, lacking_stages, probe, probe_scoring
@@ -17,11 +17,10 @@ from expo_bench.evaluation.spending import CHARACTERS, money, prompt_tokens
 from expo_bench.likelihood.pipeline import Policy
 from expo_bench.likelihood.sampled_answers import MAX_TOKENS, missing_answers
 from expo_bench.likelihood.scoring import missing_likelihoods
+from expo_bench.reports.tables import Cell, Row, Table
+from expo_bench.reports.terminal import TerminalTable
 from expo_bench.rows import Candidate
 from expo_bench.storage.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _TOKEN = 11
 """Bytes of a token in a sample's row: its id in digits, a comma and its text. Seen: 5.6 to 7.9."""
@@ -202,20 +201,19 @@ def _prompt_tokens(stage: Stage, lacking: Missing, tokenizer: Any, config: EvalC
     return sum(len(problem_ids(tokenizer, stage.prompt, problem, thinking)) for problem, _ in lacking)
 
 
-def table(estimate: Estimate) -> "Table":
-    """Return the terminal's table: stages down, what they take across."""
-    from rich import box
-    from rich.table import Table
-
-    shown = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
-    shown.add_column("stage")
-    for name in ("to do", "prompt tokens", "tokens at most", "tokens", "disk", "time"):
-        shown.add_column(name, justify="right")
+def table(estimate: Estimate) -> TerminalTable:
+    """Return the terminal's table: stages down, what they take across; what nothing is known of is left out."""
+    columns = ["to do", "prompt\ntokens", "tokens\nat most", "tokens", "disk", "time"]
+    found = []
     for cost in [*estimate.costs, *_total(estimate.costs)]:
         numbers = (cost.count, cost.prompt_tokens, cost.most_tokens, cost.tokens)
         cells = ["" if number is None else f"{number:,}" for number in numbers]
-        shown.add_row(cost.stage, *cells, _size(cost.disk), _duration(cost.seconds))
-    return shown
+        found.append((cost.stage, [*cells, _size(cost.disk), _duration(cost.seconds)]))
+    known = [at for at in range(len(columns)) if any(cells[at] for _, cells in found)]
+    rows = [Row(label=stage, depth=2, cells=[Cell(text=cells[at]) for at in known]) for stage, cells in found]
+    # prompt tokens are the first to go, then what is at most where something is expected
+    spare = [known.index(at) for at in (1, 2) if at in known and (at == 1 or 3 in known)]
+    return TerminalTable(Table(caption="", head=["", *(columns[at] for at in known)], rows=rows), spare=spare)
 
 
 def _total(costs: Sequence[Cost]) -> list[Cost]:

@@ -59,7 +59,7 @@ def plan(config: EvalConfig, run_path: Path | None = None, results: Path = Path(
         # a run that was begun keeps its problems, whatever became of their source
         loaded, problems = [], list(run.problems())
     else:
-        loaded = _load(config)
+        loaded = planned_problems(config)
         problems = [problem for one in loaded for problem in one.problems]
     if len({problem.problem_id for problem in problems}) < len(problems):
         if not loaded:
@@ -106,7 +106,8 @@ def resume_config(run_path: Path, kind: type[Config]) -> Config:
     """
     path = RunFolder(run_path).config_path
     if not path.is_file():
-        raise UserError(f"{run_path} is not a run folder: it has no config.yaml")
+        RunFolder(run_path).read_manifest()
+        raise UserError(f"{run_path} has no config.yaml: its samples were not drawn here, so that none can be added")
     return load_settings(kind, path, {})
 
 
@@ -182,8 +183,12 @@ def _with_budget(config: EvalConfig, run_path: Path | None) -> EvalConfig:
     return config if tokens is None else config.model_copy(update={"max_tokens": tokens})
 
 
-def _load(config: EvalConfig) -> list[Loaded]:
-    """Return the problems of each benchmark, those that the run selects."""
+def planned_problems(config: EvalConfig) -> list[Loaded]:
+    """Return the problems of each benchmark, those that the run selects.
+
+    Raises:
+        UserError: they cannot be had, or none is selected.
+    """
     found = load_all(
         config.benchmarks,
         split=config.split,
@@ -262,6 +267,8 @@ def folder_name(label: str, digest: str) -> str:
 
 def _check_same_run(run: RunFolder, config: EvalConfig) -> None:
     if not run.config_path.is_file():
+        if run.path.is_file():
+            raise UserError(f"{run.path} is a file; name a folder with -o")
         if run.path.exists() and not all(path.name.startswith(".") for path in run.path.iterdir()):
             raise UserError(f"{run.path} is not empty and no run folder; choose another folder with -o")
         return

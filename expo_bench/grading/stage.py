@@ -226,7 +226,10 @@ def _read_line(line: str | bytes) -> tuple[Attempt, dict[str, Any]]:
     if isinstance(gold, (int, float)) and not isinstance(gold, bool):
         gold = str(gold)
     if not isinstance(gold, str) or not isinstance(text, str):
-        raise ValueError('"answer" (text or a number) and "text" (text) must be there')
+        raise ValueError(
+            '"answer" (text or a number) and "text" (text) must be there, or say which fields they are: '
+            "--map answer=PATH --map text=PATH"
+        )
     problem = row.get("problem")
     attempt = Attempt(
         gold=gold,

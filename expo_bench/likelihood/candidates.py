@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, reason
 from expo_bench.grading.judge import Attempt, Judge, Verdict
 from expo_bench.likelihood.chains import is_repetitive, leaks_answer
 from expo_bench.rows import SOURCES, Candidate, FinishReason, Problem, Sample, Source
@@ -223,7 +223,7 @@ def _read_imported(path: Path, problems: Sequence[Problem], left_out: Counter[st
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {path}: {error}") from error
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Literal
 
@@ -50,7 +51,13 @@ def load(split: str) -> list[Problem]:
     """
     if split not in PER_LEVEL:
         raise UserError(f"micro has no split {split!r}; choose {' or '.join(PER_LEVEL)}")
-    return with_ids(map(_entry, _chosen(split)), "micro", split)
+    return list(_problems(split))
+
+
+@lru_cache
+def _problems(split: Part) -> tuple[Problem, ...]:
+    # a study asks for them once for each of its runs
+    return tuple(with_ids(map(_entry, _chosen(split)), "micro", split))
 
 
 def calculate(expression: str, rule: Rule) -> list[Step]:

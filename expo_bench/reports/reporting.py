@@ -33,7 +33,8 @@ from expo_bench.reports.result_tables import (
 )
 from expo_bench.reports.run_views import Note, RunView, date_text, facts, manifest_groups, model_name, notes, read_runs
 from expo_bench.reports.sample_views import problem_views
-from expo_bench.reports.tables import TARGETS, TerminalTable, metric_cell, value_text
+from expo_bench.reports.tables import TARGETS, metric_cell, value_text
+from expo_bench.reports.terminal import TerminalTable, metric_table
 from expo_bench.rows import Metric
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
@@ -87,7 +88,7 @@ def likelihood_figures(run: RunFolder) -> list[Drawing]:
 
 def table(metrics: Sequence[Metric], *, title: str) -> TerminalTable:
     """Return the terminal's table: benchmarks and levels down, avg@n, pass@k, maj@n and shares across, in percent."""
-    return TerminalTable(metrics, title=title)
+    return metric_table(metrics, title=title)
 
 
 def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> dict[str, Any]:

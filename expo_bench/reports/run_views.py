@@ -11,6 +11,7 @@ from expo_bench.reports.pages import flatten
 from expo_bench.reports.tables import MISSING, MetricTable, Subset
 from expo_bench.reports.text import short
 from expo_bench.rows import Manifest
+from expo_bench.storage.locking import being_written
 from expo_bench.storage.run_folder import RunFolder
 
 LABEL_LIMIT = 60
@@ -67,6 +68,8 @@ def read_runs(folders: Sequence[RunFolder], grader: str) -> list[RunView]:
 
 def _read_metrics(folder: RunFolder, grader: str) -> MetricTable:
     metrics = folder.metrics()
+    if not metrics and being_written(folder.path):
+        raise UserError(f"{folder.path} is still being drawn: expo-bench view shows how far it is")
     if not metrics:
         raise UserError(f"{folder.path} has no metrics yet: resume the run with --resume {folder.path}")
     own = [metric for metric in metrics if metric.grader == grader]

@@ -3,18 +3,14 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from expo_bench.errors import span
 from expo_bench.reports.text import short, visible
 from expo_bench.rows import Metric
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions
-    from rich.table import Table as RichTable
 
 MISSING = "–"
 TARGETS = (
@@ -218,77 +214,3 @@ def as_csv(table: Table) -> str:
             [f"'{cell}" if cell.startswith(("=", "+", "@", "\t")) else cell for cell in map(visible, cells)]
         )
     return out.getvalue()
-
-
-# the table of a terminal
-
-
-class TerminalTable:
-    """The metrics in a terminal: all problems, each benchmark and each level, in percent, with intervals below."""
-
-    def __init__(self, metrics: Sequence[Metric], *, title: str) -> None:
-        self._title = visible(title)
-        self._table = MetricTable(metrics)
-
-    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> Iterator["RichTable"]:
-        names = _terminal_columns(self._table)
-        shown = self._with_columns(names, options.max_width)
-        # the names of the rows are worth more than any column
-        for name in sorted(names, key=_worth):
-            if console.measure(shown, options=options.update(width=10_000)).maximum <= options.max_width:
-                break
-            names.remove(name)
-            shown = self._with_columns(names, options.max_width)
-        yield shown
-
-    def _with_columns(self, names: Sequence[str], width: int) -> "RichTable":
-        from rich import box
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        table = self._table
-        shown = RichTable(
-            title=Text(self._title, style="bold"),
-            caption="percent, with 95% intervals: for these problems, other samples of them; for problems like these",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1 if width >= 100 else 0),
-            title_justify="left",
-            caption_justify="left",
-        )
-        shown.add_column("", overflow="fold", min_width=12)
-        for name in [*names, "problems"]:
-            shown.add_column(_TERMINAL_HEADS.get(name, name.replace("|", "\n")), justify="right", no_wrap=True)
-        for subset, depth in outline([table]):
-            indent = "  " * max(depth - 1, 0)
-            label = Text(indent + subset.label, style="" if depth > 1 else "bold")
-            cells = [label.append(f"\n{indent}these\n{indent}like these", style="dim not bold")]
-            for name in names:
-                metric = table.get(name, subset)
-                text = Text(value_text(metric), style="bold" if name == table.average else "")
-                cells.append(text.append(_both_intervals(metric, 1 if width >= 100 else 0), style="dim not bold"))
-            counted = next((m.n_problems for name in names if (m := table.get(name, subset))), 0)
-            shown.add_row(*cells, f"{counted:,}")
-        return shown
-
-
-_TERMINAL_HEADS = {"truncated": "trun-\ncated", "no_answer": "no\nanswer", "problems": "prob-\nlems"}
-
-
-def _terminal_columns(table: MetricTable) -> list[str]:
-    passes = [table.pass_ks[k] for k in spread_ks(list(table.pass_ks))]
-    wanted = [table.average, table.average_graded, *passes, table.majority, "truncated", "no_answer"]
-    return [name for name in wanted if name in table.names]
-
-
-def _worth(name: str) -> tuple[int, str]:
-    """Return what a column is worth where there is no room for all: the average most, its variants least."""
-    if name.endswith("|graded") or name.startswith("maj"):
-        return 0, name
-    return (1 if name == "no_answer" else 2 if name == "truncated" else 3 if name.startswith("pass") else 4), name
-
-
-def _both_intervals(metric: Metric | None, decimals: int) -> str:
-    if metric is None:
-        return "\n\n"
-    ends = ((metric.these_low, metric.these_high), (metric.ci_low, metric.ci_high))
-    return "".join(f"\n{span(low, high, decimals) or MISSING}" for low, high in ends)

@@ -23,7 +23,8 @@ class LedgerFolder:
         """
         try:
             found = json.loads(self.content_path.read_bytes())
-            found["comparisons"], found["runs"]
+            for section in (found["comparisons"], found["runs"]):
+                _with_both_targets(section)
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{self.content_path} is damaged: {error}; give the expo-bench compare command again"
@@ -46,3 +47,16 @@ class LedgerFolder:
             raise UserError(
                 f"{self.rows_path} is damaged: {error}; give the expo-bench compare command again"
             ) from error
+
+
+def _with_both_targets(found: Any) -> None:
+    """Give intervals of schema 1, which are for problems like these, ends for these problems that nobody knows."""
+    if isinstance(found, dict):
+        if {"value", "low", "high"} <= found.keys():
+            unknown = [None] * len(found["low"]) if isinstance(found["low"], list) else None
+            found.setdefault("these_low", unknown)
+            found.setdefault("these_high", unknown)
+        found = list(found.values())
+    if isinstance(found, list):
+        for one in found:
+            _with_both_targets(one)

@@ -3,7 +3,7 @@
 import fcntl
 from pathlib import Path
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, reason
 from expo_bench.storage.row_files import writing
 
 _LOCKS = Path("/proc/locks")
@@ -19,8 +19,11 @@ class Lock:
             UserError: another process writes into this folder, or it cannot be written to.
         """
         self._folder = folder
-        with writing(folder):
+        try:
             folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot make the folder {folder}: {reason(error)}; choose another with -o") from error
+        with writing(folder):
             self._handle = (folder / ".lock").open("ab")
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -125,7 +125,7 @@ class TrainingFolder:
         Raises:
             UserError: the folder holds something else.
         """
-        if self.path.exists() and not all(path.name.startswith(".") for path in self.path.iterdir()):
+        if self.path.is_dir() and not all(path.name.startswith(".") for path in self.path.iterdir()):
             raise UserError(f"{self.path} is not empty and no training run; choose another folder with -o")
         write_atomically(self.recipe_path, recipe)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from expo_bench.grading.judge import GRADER
 from expo_bench.reports.figures.canvas import Drawing
@@ -14,15 +14,13 @@ from expo_bench.reports.pages import figure, render
 from expo_bench.reports.reporting import chains_section
 from expo_bench.reports.run_views import manifest_groups, read_runs
 from expo_bench.reports.side_by_side import side_by_side
-from expo_bench.reports.tables import MISSING
+from expo_bench.reports.tables import MISSING, Cell, Row, Table
+from expo_bench.reports.terminal import TerminalTable
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import Point
 from expo_bench.studies.study import Run
 from expo_bench.studies.tables import arms, end_table, equal_table, last, ledger_table, level_tables, paper_table
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
 
 MOST_ARMS = 6
 """Curves of a figure that are still told apart; more make a second figure, which repeats the first arm."""
@@ -85,31 +83,23 @@ def study_figures(points: Sequence[Point]) -> list[Drawing]:
     ]
 
 
-def study_table(points: Sequence[Point]) -> "RichTable":
+def study_table(points: Sequence[Point]) -> TerminalTable:
     """Return the terminal's table: what each arm solves after its last step, best first, in percent."""
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    content = end_table(points)
-    shown = RichTable(*content.head, caption=content.caption, caption_justify="left")
-    for row in content.rows:
-        cells = [f"{cell.text} [{cell.interval}]" if cell.interval else cell.text for cell in row.cells]
-        shown.add_row(row.label, *(Text(cell) for cell in cells))
-    return shown
+    # the values of the seeds are in the interval too
+    return TerminalTable(end_table(points), spare=[1])
 
 
-def zero_reward_table(points: Sequence[Point]) -> "RichTable":
+def zero_reward_table(points: Sequence[Point]) -> TerminalTable:
     """Return, by arm and checkpoint, the percent of training groups since the one before without a right rollout."""
-    from rich.table import Table as RichTable
-
     shares = {(one.arm, one.step): one.value for one in points if one.metric == "groups all wrong"}
     steps = sorted({step for _, step in shares})
     caption = "Percent of training groups without a right rollout, up to this step since the one before; mean of seeds."
-    shown = RichTable("Arm", *map(str, steps), caption=caption, caption_justify="left")
+    rows = []
     for arm in dict.fromkeys(arm for arm, _ in shares):
         found = [shares.get((arm, step)) for step in steps]
-        shown.add_row(arm, *(MISSING if share is None else f"{100 * share:.0f}" for share in found))
-    return shown
+        cells = [Cell(text=MISSING if share is None else f"{100 * share:.0f}") for share in found]
+        rows.append(Row(label=arm, cells=cells))
+    return TerminalTable(Table(caption=caption, head=["Arm", *map(str, steps)], rows=rows))
 
 
 def _panels(points: Sequence[Point], group: Sequence[str]) -> list[CurvePanel]:

@@ -16,7 +16,7 @@ from expo_bench.studies.learning_curves import Point, learning_curves
 from expo_bench.studies.ledger import study_ledger
 from expo_bench.studies.rates import with_rates
 from expo_bench.studies.report import study_report
-from expo_bench.studies.study import Study, candidates_config, runs, train_all
+from expo_bench.studies.study import Study, candidates_config, check_arms, runs, train_all
 from expo_bench.trainers.checks import check_packages
 
 
@@ -46,6 +46,7 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
         UserError: bad input, packages that are missing, or not a single run came to its end.
     """
     check_packages()
+    check_arms(study, path)
     candidates = _candidates(study, path, progress)
     failed: list[str] = []
     if study.rates:

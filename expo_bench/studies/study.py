@@ -116,6 +116,24 @@ def runs(study: Study, path: Path) -> list[Run]:
     return found
 
 
+def check_arms(study: Study, path: Path) -> None:
+    """See that each arm that is left could be run, but for what another machine may have.
+
+    Raises:
+        UserError: one could not; the line names it.
+    """
+    from expo_bench.trainers.callbacks import check_evaluation
+    from expo_bench.trainers.checks import checked_problems, unless_elsewhere
+
+    for arm, recipe in {run.arm: run.recipe for run in runs(study, path) if not run.done}.items():
+        for check in (checked_problems, check_evaluation):
+            try:
+                with unless_elsewhere():
+                    check(recipe)
+            except UserError as error:
+                raise UserError(f"arm {arm}: {error}") from error
+
+
 def candidates_config(study: Study) -> CandidatesConfig | None:
     """Return the settings of the stage of candidates; None where the study has none.
 

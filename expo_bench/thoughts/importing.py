@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from expo_bench.errors import UserError
+from expo_bench.errors import UserError, reason
 from expo_bench.grading.judge import Attempt, Judge
 from expo_bench.problems import Reading, fields
 from expo_bench.problems.base import BadRow
@@ -168,7 +168,7 @@ def _rows(file: Path) -> Iterator[tuple[int, Any]]:
                 if line.strip():
                     yield number, _parsed(line, f"{file}:{number}")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read {file}: {error}") from error
+        raise UserError(f"cannot read {file}: {reason(error)}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file}: not JSON ({error}); JSON lines or one array of objects is wanted") from error
 

@@ -79,7 +79,8 @@ def make(settings: MakeSettings, path: Path, parent: Path | None = None) -> Thou
     new = [row for row in rows if row.thought_id not in there]
     left_out["is in the parent"] += len(rows) - len(new)
     if not before and not new:
-        raise UserError(f"{settings.source}: no thought is left; {dict(+left_out)}")
+        reasons = "; ".join(f"{count} left out: {reason}" for reason, count in (+left_out).items())
+        raise UserError(f"{settings.source}: no thought is left; {reasons or 'there was none'}")
     return write(path, [*before, *new], parent=parent, left_out=+left_out, settings=asked)
 
 

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 from expo_bench.config import load_config
 from expo_bench.errors import UserError
 from expo_bench.evaluation.pipeline import evaluate
-from expo_bench.evaluation.planning import plan
+from expo_bench.evaluation.planning import plan, planned_problems
 from expo_bench.evaluation.progress import Progress
 from expo_bench.rows import Rollout
 from expo_bench.storage.row_files import append_line, write_atomically
@@ -131,10 +131,12 @@ def check_evaluation(recipe: Recipe) -> None:
     """See that the evaluation could be run, before anything is trained.
 
     Raises:
-        UserError: it could not.
+        UserError: it could not; its cause is that of the error of `expo-bench eval`.
     """
     if recipe.evaluation is not None:
         try:
-            load_config(None, evaluation_settings(recipe, recipe.evaluation, recipe.model))
+            config = load_config(None, evaluation_settings(recipe, recipe.evaluation, recipe.model))
+            if recipe.evaluation.mode == "in_process":
+                planned_problems(config)
         except UserError as error:
-            raise UserError(f"evaluation: {error}") from error
+            raise UserError(f"evaluation: {error}") from (error.__cause__ or error)

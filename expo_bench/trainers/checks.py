@@ -1,5 +1,7 @@
 """What must be right before a run begins, and before a dry run calls it possible."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from expo_bench.errors import UserError, install
@@ -29,13 +31,10 @@ def checked_problems(recipe: Recipe) -> Loaded:
     """Return the training problems of a recipe that could be run.
 
     Raises:
-        UserError: it could not: a prompt, an evaluation, thoughts or problems that are not there or do not fit.
+        UserError: it could not: a prompt, thoughts or problems that are not there or do not fit.
     """
-    from expo_bench.trainers.callbacks import check_evaluation
-
     check_packages()
     solve_prompt(recipe.prompt), explain_prompt(recipe.explain_prompt)
-    check_evaluation(recipe)
     if recipe.still is not None:
         check_thoughts(recipe)
     loaded = training_problems(recipe)
@@ -55,3 +54,13 @@ def with_solution(loaded: Loaded) -> int:
 def is_elsewhere(error: UserError) -> bool:
     """Tell whether what is missing lies on the hub alone, which another machine may reach."""
     return isinstance(error.__cause__, Unavailable)
+
+
+@contextmanager
+def unless_elsewhere() -> Iterator[None]:
+    """Let pass what only another machine may have: it does not stop a plan."""
+    try:
+        yield
+    except UserError as error:
+        if not is_elsewhere(error):
+            raise

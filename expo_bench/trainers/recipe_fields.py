@@ -91,13 +91,13 @@ class RecipeFields(ProblemReading):
     method: str
     settings: SerializeAsAny[Settings] = Settings()
     """The method's own, checked by it; files hold them in a section that has its name, or `expo` for ExPO's family."""
-    model: str
+    model: str = Field(min_length=1)
     """A hub id, a local folder, or `micro`."""
     revision: str | None = None
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
     """Of the weights; auto: float32 for full fine-tuning, bfloat16 under LoRA where the hardware has it."""
 
-    benchmark: str
+    benchmark: str = Field(min_length=1)
     """The training problems: a benchmark, a file, or OWNER/NAME of the hub."""
     split: str | None = "train"
     """Of a benchmark; a file of yours has none."""

@@ -69,10 +69,12 @@ def train(recipe: Recipe, folder: TrainingFolder, progress: Progress) -> dict[st
         from accelerate import PartialState
         from accelerate.utils import broadcast_object_list
 
-        from expo_bench.trainers.callbacks import evaluate_checkpoint
+        from expo_bench.trainers.callbacks import check_evaluation, evaluate_checkpoint
     except ImportError as error:
         raise UserError(f"training needs more packages ({error}): {install('train')}") from error
     loaded = checked_problems(recipe)
+    if not folder.recipe_path.is_file():
+        check_evaluation(recipe)
     # told in so many words: a launcher without an accelerator would else start processes that do not know each other
     state = PartialState(cpu=not torch.cuda.is_available())
     with ExitStack() as held:

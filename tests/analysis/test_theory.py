@@ -3,8 +3,6 @@
 import ast
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -17,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import expo_bench
 from analysis import alignment, gradients, orthogonality, posterior, resampling, theory
+from tests import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT, ANSWER = (2, 3), (1,)
@@ -188,10 +187,9 @@ def test_cosines_by_class_of_pair() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("theory") / "run"
-    command = str(Path(sys.executable).with_name("expo-bench"))
     options = "-m micro -b micro --levels 1,3 --limit 26 --n-own 4 --max-tokens 64"
     for line in (f"candidates {options} -o {folder}", f"likelihood {folder} -m micro"):
-        subprocess.run([command, *line.split()], check=True, capture_output=True)
+        assert command_line.run(*line.split(), folder=folder.parent).returncode == 0
     return folder
 
 
@@ -236,11 +234,10 @@ def test_other_weights_are_refused(run: Path, tmp_path: Path) -> None:
         theory.check_agreement(inputs, problem.problem_id, found)
 
 
-def test_bad_run_folder(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "analysis.theory", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and "not a run folder" in done.stderr
+def test_bad_run_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert theory.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and "not a run folder" in said
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "analysis").glob("*.py")), ids=lambda path: path.name)

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from expo_bench.commands.cli import app
 from expo_bench.errors import UserError
+from expo_bench.grading.judge import GRADER
 from expo_bench.storage.training_folder import TrainingFolder
 
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
@@ -68,13 +69,16 @@ BAD = [
     (["grpo", "-b", "micro"], "model: is not set"),
     (["small.yaml", "trl.optim=adamm"], "TRL refuses the recipe"),
     (["small.yaml", "evaluation={benchmarks: [micro], n: 2, temperature: 0}"], "evaluation: temperature 0 is greedy"),
+    (["small.yaml", "evaluation={benchmarks: mikro}", "--dry-run"], "evaluation: unknown benchmark 'mikro'"),
+    (["small.yaml", "evaluation={benchmarks: mikro}"], "evaluation: unknown benchmark 'mikro'"),
+    (["grpo", "-m", "", "-b", "micro"], "model: is empty"),
 ]
 
 
 @pytest.mark.parametrize(("words", "expected"), BAD, ids=[expected[:40] for _, expected in BAD])
 def test_bad_input_is_one_line(recipe, words, expected):
     assert expected in refused(*words)
-    assert not Path("results").exists() or not any(Path("results").rglob("rollouts.jsonl"))
+    assert not Path("results").exists()
 
 
 def test_dry_run_says_what_a_run_would_cost(recipe):
@@ -121,7 +125,15 @@ def test_a_method_is_trained_without_a_recipe_on_a_file_without_splits(recipe):
     assert any(line.startswith("not evaluated: expo-bench eval -m ") for line in told)
 
 
-def test_it_ends_with_what_it_did(recipe):
+def rates(run):
+    right = {}
+    for grade in run.grades(GRADER):
+        right.setdefault(grade.problem_id, []).append(grade.correct is True)
+    return {problem: sum(own) / len(own) for problem, own in right.items()}
+
+
+def test_it_ends_with_what_it_did(recipe, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
     evaluation = "evaluation={benchmarks: [micro], levels: [2], limit: 4, n: 2}"
     done = CliRunner().invoke(app, ["train", recipe, evaluation, "-o", "run"])
     folder = TrainingFolder("run")
@@ -129,10 +141,18 @@ def test_it_ends_with_what_it_did(recipe):
         next(one for one in folder.evaluation(step).metrics() if (one.name, one.subset) == ("avg@2", "all"))
         for step in (0, 2)
     )
-    [line] = [line for line in done.stderr.splitlines() if line.startswith("pass@1: ")]
-    assert line.startswith(f"pass@1: {100 * before.value:.1f}% ({100 * before.ci_low:.1f} to ")
-    assert f", {100 * after.value:.1f}% (" in line and line.endswith("after step 2")
-    assert "look: expo-bench report run/evaluations/checkpoint-0 run/evaluations/checkpoint-2" in done.stderr
+    told = done.stderr.splitlines()
+    assert max(map(len, told[told.index("look: expo-bench report run") + 1 :])) <= 60
+
+    def cells(label):
+        [line] = [line.strip() for line in told if line.strip().startswith(label)]
+        return line.removeprefix(label).split()
+
+    assert cells("before training")[0] == f"{100 * before.value:.1f}"
+    assert cells("after step 2")[0] == f"{100 * after.value:.1f}"
+    first, last = (rates(folder.evaluation(step)) for step in (0, 2))
+    assert cells("change, points") == [f"{100 * sum(last[one] - first[one] for one in first) / 4:+.1f}"]
+    assert "look: expo-bench compare run/evaluations/checkpoint-0 run/evaluations/checkpoint-2" in told
 
 
 def test_standard_output_is_the_folder_and_the_same_command_finds_it(recipe):

@@ -1,7 +1,6 @@
 """The whole pipeline on the micro world, through the command line, as a user runs it."""
 
 import json
-import os
 import random
 import shutil
 import signal
@@ -16,28 +15,17 @@ import pytest
 from expo_bench.grading.judge import GRADER
 from expo_bench.storage.row_files import encode
 from expo_bench.storage.run_folder import RunFolder
+from tests.command_line import run
 
 COMMAND = str(Path(sys.executable).with_name("expo-bench"))
-
-
-def run(*words: str, folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *words],
-        cwd=folder,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation")
-    done = run(
-        "eval", "-m", "micro", "-b", "micro", "-n", "4", "--max-tokens", "64", "-o", "run", "--json", folder=folder
-    )
+    words = ["eval", "-m", "micro", "-b", "micro", "-n", "4", "--max-tokens", "64", "-o", "run", "--json"]
+    # a process of its own: what libraries print when they are imported would stand on standard output
+    done = subprocess.run([COMMAND, *words], cwd=folder, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     (folder / "metrics.txt").write_text(done.stdout)
     return folder
@@ -129,9 +117,10 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
         (["report", "nowhere"], "nowhere"),
     ],
 )
+@pytest.mark.usefixtures("offline")
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path: Path, words: list[str], says: str) -> None:
     (tmp_path / "bad.jsonl").write_text('{"answer": "1"}\n')
-    done = run(*words, folder=tmp_path, HF_HUB_OFFLINE="1")
+    done = run(*words, folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
     last = done.stderr.strip().splitlines()[-1]

@@ -1,10 +1,7 @@
 """Candidates and likelihoods on the micro world, through the command line, as a user runs them."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,8 +9,8 @@ import pytest
 from expo_bench.rows import Sample
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.storage.token_arrays import read_parts
+from tests.command_line import run
 
-COMMAND = str(Path(sys.executable).with_name("expo-bench"))
 CANDIDATES = ["candidates", "-m", "micro", "-b", "micro", "--levels", "5", "--max-tokens", "64", "--limit"]
 
 KINDS = (RunFolder.explanations, RunFolder.samples)
@@ -21,12 +18,6 @@ KINDS = (RunFolder.explanations, RunFolder.samples)
 
 def _key(row: Sample) -> tuple[str, int]:
     return row.problem_id, row.sample_index
-
-
-def run(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *words], cwd=folder, env=os.environ, capture_output=True, text=True, timeout=300, check=False
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import pytest
@@ -116,13 +117,33 @@ def test_runs_share_the_evaluation_of_a_base_that_was_made_in_the_same_way(tmp_p
     assert not listed[3].folder.path.exists()  # another seed
 
 
-def test_a_study_whose_runs_all_fail_says_why(tmp_path):
+class Failing:
+    """A fork server all of whose runs fail at once."""
+
+    alive = True
+
+    def __init__(self, threads, *, with_vllm):
+        self.replies, self._told = os.pipe()
+
+    def begin(self, words, log):
+        log.write_text("begun\nno such model\n")
+        os.write(self._told, b"2")
+
+    def ended(self):
+        return int(os.read(self.replies, 1))
+
+    def close(self):
+        os.close(self.replies)
+        os.close(self._told)
+
+
+def test_a_study_whose_runs_all_fail_says_why(tmp_path, monkeypatch):
+    monkeypatch.setattr("expo_bench.studies.study.ForkServer", Failing)
     file = tmp_path / "bad.yaml"
-    shared = {**SHARED, "model": str(tmp_path / "no-such-model")}
-    file.write_text(yaml.safe_dump({"seeds": [0], "shared": shared, "arms": {"grpo": {"method": "grpo"}}}))
+    file.write_text(yaml.safe_dump({"seeds": [0], "shared": SHARED, "arms": {"grpo": {"method": "grpo"}}}))
     failed = CliRunner().invoke(app, ["study", str(file), "-o", str(tmp_path / "out")])
     assert isinstance(failed.exception, UserError)
-    assert "grpo, seed 0" in str(failed.exception) and "no-such-model" in str(failed.exception)
+    assert str(failed.exception).startswith("grpo, seed 0: no such model (see ")
 
 
 @pytest.mark.fault

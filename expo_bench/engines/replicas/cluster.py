@@ -24,16 +24,24 @@ def import_ray() -> Any:
     return ray
 
 
-def connect(ray: Any, address: str | None) -> None:
-    """Join the cluster at the address, or start one on this machine alone.
+def connect(ray: Any, address: str | None, n: int) -> None:
+    """Join the cluster at the address, or start one on this machine alone for `n` replicas.
 
     Raises:
-        UserError: no cluster answers.
+        UserError: no cluster answers, or this machine cannot have that of `n` replicas.
     """
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        # results are small, and Ray would else take a third of the memory for them
-        ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
+        if n > (processors := os.cpu_count() or 1):
+            raise _too_many(n, processors)
+        try:
+            # results are small, and Ray would else take a third of the memory for them
+            ray.init(address="local", include_dashboard=False, object_store_memory=256 * 2**20, **quiet)
+        except Exception as error:  # Ray raises no narrower one where its processes do not come up in time
+            told = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise UserError(
+                f"Ray does not start here ({told[:200]}): try again when the machine is less busy"
+            ) from error
         return
     try:
         host, colon, port = address.rpartition(":")
@@ -55,7 +63,11 @@ def resources(ray: Any, n: int, options: Mapping[str, Any]) -> dict[str, Any]:
     for each in range(sum(processors) // n, 0, -1):
         if sum(there // each for there in processors) >= n:
             return {"num_cpus": each}
-    raise UserError(f"--replicas {n}: each takes a processor, and there are {sum(processors)}")
+    raise _too_many(n, sum(processors))
+
+
+def _too_many(n: int, processors: int) -> UserError:
+    return UserError(f"--replicas {n}: each takes a processor, and there are {processors}")
 
 
 def _gpus(options: Mapping[str, Any]) -> int:

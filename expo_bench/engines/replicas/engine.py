@@ -112,7 +112,7 @@ class ReplicaEngine(OwnTokenizer):
         self._lost_in_loading = 0
         self._connected = not self._ray.is_initialized()
         if self._connected:
-            connect(self._ray, spec.ray_address)
+            connect(self._ray, spec.ray_address, self._n)
         try:
             self._actors = self._ray.remote(Replica).options(**resources(self._ray, self._n, spec.engine_options))
             self._fill()

@@ -69,6 +69,20 @@ def checkpoint_files(training: Path, checkpoint: Path, others: list[Path]) -> di
     return {**weights, **record, **{f"training/{one.name}": one for one in others}}
 
 
+def hub_token(repo: str) -> str:
+    """Return the token that may write to a model of the hub.
+
+    Raises:
+        UserError: the name is none of a model, or there is no token.
+    """
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise UserError(f"{repo!r} names no model of the hub: OWNER/NAME is wanted")
+    token = os.environ.get("HF_TOKEN")
+    if not token:
+        raise UserError("publishing on the hub needs a token that may write: set HF_TOKEN")
+    return token
+
+
 def push(repo: str, files: dict[str, Path], section: str | None, *, message: str, as_pull_request: bool) -> str:
     """Commit files and the card's section to a model of the hub; return the address of the commit or pull request.
 
@@ -80,10 +94,7 @@ def push(repo: str, files: dict[str, Path], section: str | None, *, message: str
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError
 
-    token = os.environ.get("HF_TOKEN")
-    if not token:
-        raise UserError("publishing on the hub needs a token that may write: set HF_TOKEN")
-    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=token)
+    hub = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=hub_token(repo))
     try:
         if not as_pull_request:
             hub.create_repo(repo, exist_ok=True)
