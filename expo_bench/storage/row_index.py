@@ -36,16 +36,20 @@ class Kind:
     """Of the numbers that are kept."""
     of_object: Callable[[dict[str, Any]], tuple[float, ...]]
     """The numbers of a line, as `json` reads it."""
+    dtype: Any = np.float64
+    """Of the numbers."""
     head: "re.Pattern[bytes] | None" = None
-    """Matches a line's beginning as `encode` writes it, up to the first character of the text; None: read by `json`."""
-    end: bytes = b""
-    """Follows the text; its first character is the text's closing quotation mark, which is escaped inside of one."""
+    """Matches a line's beginning as `encode` writes it; None: lines are read by `json`."""
     tail_mark: bytes = b""
-    """Where the tail begins."""
+    """Where the tail begins; no string of a line can hold it, since quotation marks in strings are escaped."""
     tail: "re.Pattern[bytes]" = re.compile(b"")
-    """Matches what is kept of the fields after the text."""
+    """Matches what is kept of the last fields."""
     of_match: Callable[[Sequence[bytes], Sequence[bytes]], tuple[float, ...]] = lambda _head, _tail: ()
-    """The numbers of a line from the groups of head and tail: ten times as fast."""
+    """The numbers of a line from the groups of head and tail: ten times as fast as `of_object`."""
+    text: str = ""
+    """The field that is searched."""
+    follows: str = ""
+    """The field that stands behind it in a line that `encode` wrote."""
 
 
 class RowIndex:
@@ -59,9 +63,9 @@ class RowIndex:
     def _reset(self, source: tuple[Path, int] | None) -> None:
         self._source = source
         self._position = 0
-        self._parts: list[NDArray[np.float64]] = []
-        self._spans: list[NDArray[np.int64]] = []
-        self._searches: OrderedDict[bytes, _Search] = OrderedDict()
+        self._parts: list[NDArray[Any]] = []
+        self._starts: list[NDArray[np.int64]] = []
+        self._searches: OrderedDict[str, _Search] = OrderedDict()
         self.share = 1.0
 
     def refresh(self, seconds: float) -> bool:
@@ -86,30 +90,23 @@ class RowIndex:
             return whole
 
     def _add(self, block: bytes) -> None:
-        kind, n = self._kind, block.count(b"\n")
-        numbers = np.empty((n, len(kind.names)))
-        spans = np.empty((n, 3), dtype=np.int64)
+        kind = self._kind
+        ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n")) + 1
+        numbers: list[tuple[float, ...]] = []
         start = 0
-        for row in range(n):
-            head = kind.head.match(block, start) if kind.head else None
-            text_end = block.find(kind.end, head.end()) if head else -1
-            tail = kind.tail.match(block, block.find(kind.tail_mark, text_end)) if head and text_end > 0 else None
-            stop = block.find(b"\n", tail.end() if tail else start) + 1
-            if head and tail and tail.end() < stop and text_end < stop:
-                numbers[row] = kind.of_match(head.groups(), tail.groups())
-                spans[row] = start, head.end(), text_end
-            else:
-                stop = block.find(b"\n", start) + 1
-                numbers[row], (low, high) = self._parsed(block[start:stop])
-                spans[row] = start, start + low, start + high
-            start = stop
-        self._parts.append(numbers)
-        self._spans.append(spans + self._position)
+        for end in ends.tolist():
+            head = kind.head.match(block, start, end) if kind.head else None
+            # from behind: what lies between is not looked at
+            tail = kind.tail.match(block, block.rfind(kind.tail_mark, start, end)) if head else None
+            known = head and tail and tail.start() > head.end()
+            numbers.append(kind.of_match(head.groups(), tail.groups()) if known else self._parsed(block[start:end]))
+            start = end
+        self._parts.append(np.array(numbers, dtype=kind.dtype).T)
+        self._starts.append(np.concatenate(([0], ends[:-1])) + self._position)
 
-    def _parsed(self, line: bytes) -> tuple[tuple[float, ...], tuple[int, int]]:
+    def _parsed(self, line: bytes) -> tuple[float, ...]:
         try:
-            found = json.loads(line)
-            return self._kind.of_object(found), (0, len(line))
+            return self._kind.of_object(json.loads(line))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"{self.path} has a line that is no row: {str(error)[:80]}; mend or delete the line"
@@ -120,45 +117,44 @@ class RowIndex:
         """Return the kept fields, arrays of one length."""
         with self._lock:
             if len(self._parts) > 1:
-                self._parts = [np.concatenate(self._parts)]
-                self._spans = [np.concatenate(self._spans)]
+                self._parts = [np.concatenate(self._parts, axis=1)]
             names = self._kind.names
             if not self._parts:
                 return {name: np.zeros(0) for name in names}
-            return {name: self._parts[0][:, place] for place, name in enumerate(names)}
+            return dict(zip(names, self._parts[0], strict=True))
 
     def __len__(self) -> int:
-        return sum(len(part) for part in self._parts)
+        return sum(part.shape[1] for part in self._parts)
 
     def rows(self, wanted: Sequence[int]) -> list[dict[str, Any]]:
         """Return these rows, as JSON objects, in this order."""
         with self._lock:
-            spans = self._all_spans()
-            if not len(spans) or self._source is None:
+            starts = self._all_starts()
+            if not len(starts) or self._source is None:
                 return []
-            ends = np.append(spans[1:, 0], self._position)
-            places = [(int(spans[row, 0]), int(ends[row])) for row in wanted]
+            ends = np.append(starts[1:], self._position)
+            places = [(int(starts[row]), int(ends[row])) for row in wanted]
             lines = _slices(self._source[0], places)
         return [json.loads(line) for line in lines]
 
-    def _all_spans(self) -> NDArray[np.int64]:
-        if len(self._spans) > 1:
-            self._spans = [np.concatenate(self._spans)]
-        return self._spans[0] if self._spans else np.zeros((0, 3), dtype=np.int64)
+    def _all_starts(self) -> NDArray[np.int64]:
+        if len(self._starts) > 1:
+            self._starts = [np.concatenate(self._starts)]
+        return self._starts[0] if self._starts else np.zeros(0, dtype=np.int64)
 
     def search(self, words: str, seconds: float) -> tuple[NDArray[np.bool_], float]:
         """Return which rows hold these words in their text, capital letters or not, and the share that was looked at.
 
         Asked again, it goes on where the time was up.
         """
-        needle = json.dumps(words, ensure_ascii=False)[1:-1].encode(errors="replace").lower()
+        words = words.lower()
         with self._lock:
-            search = self._searches.setdefault(needle, _Search())
-            self._searches.move_to_end(needle)
+            search = self._searches.setdefault(words, _Search(self._kind, words))
+            self._searches.move_to_end(words)
             while len(self._searches) > _SEARCHES:
                 self._searches.popitem(last=False)
             if self._source is not None and search.position < self._position:
-                search.go_on(self._source[0], self._all_spans(), self._position, needle, time.monotonic() + seconds)
+                search.go_on(self._source[0], self._all_starts(), self._position, time.monotonic() + seconds)
             mask = np.zeros(len(self), dtype=np.bool_)
             mask[np.array(search.hits, dtype=np.intp)] = True
             return mask, search.position / self._position if self._position else 1.0
@@ -167,36 +163,64 @@ class RowIndex:
 class _Search:
     """Rows that hold some words, as far as the file was looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind, words: str) -> None:
+        self._kind, self._words = kind, words
+        # as they stand in a line
+        self._needle = json.dumps(words, ensure_ascii=False)[1:-1].encode(errors="replace").lower()
         self.position = 0
         self.hits: list[int] = []
 
-    def go_on(self, path: Path, spans: NDArray[np.int64], end: int, needle: bytes, stop: float) -> None:
+    def go_on(self, path: Path, starts: NDArray[np.int64], end: int, stop: float) -> None:
         for block in _blocks(path, self.position):
             if self.position >= end:
                 return
-            first = int(np.searchsorted(spans[:, 0], self.position))
-            last = int(np.searchsorted(spans[:, 0], self.position + len(block)))
-            own = (spans[first:last] - self.position).tolist()
-            self.hits += [first + row for row in _hits(block.lower(), own, needle)]
+            first = int(np.searchsorted(starts, self.position))
+            last = int(np.searchsorted(starts, self.position + len(block)))
+            self.hits += [
+                first + row for row in self._in(block, [*(starts[first:last] - self.position).tolist(), len(block)])
+            ]
             self.position += len(block)
             if time.monotonic() > stop:
                 return
 
+    def _in(self, block: bytes, starts: Sequence[int]) -> Iterator[int]:
+        """Yield the lines whose text holds the words: one look a hit, and none at the lines between two hits."""
+        low_block, n = block.lower(), len(starts) - 1
+        opening, closing = (f'"{self._kind.text}":'.encode(), f',"{self._kind.follows}":'.encode())
+        if low_block.count(opening) < n or low_block.count(closing) < n:
+            yield from self._parsed(block.splitlines())
+            return
+        at = low_block.find(self._needle)
+        while at >= 0:
+            row = bisect_right(starts, at) - 1
+            low = low_block.find(opening, starts[row]) + len(opening)
+            high = -1 if low_block.startswith(b"null", low) else low_block.find(closing, low) - 1
+            if at <= low < high:
+                at = low_block.find(self._needle, low + 1)
+            elif at < high and _inside_escape(low_block, at):
+                at = low_block.find(self._needle, at + 1)
+            else:
+                if at + len(self._needle) <= high:
+                    yield row
+                at = low_block.find(self._needle, starts[row + 1])
 
-def _hits(block: bytes, spans: Sequence[Sequence[int]], needle: bytes) -> Iterator[int]:
-    """Yield the lines whose text holds the needle: one look a hit, and none at the lines between two hits."""
-    starts = [span[0] for span in spans]
-    at = block.find(needle)
-    while at >= 0:
-        row = bisect_right(starts, at) - 1
-        _, low, high = spans[row]
-        if at < low:
-            at = block.find(needle, low)
-            continue
-        if at + len(needle) <= high:
-            yield row
-        at = block.find(needle, spans[row + 1][1]) if row + 1 < len(spans) else -1
+    def _parsed(self, lines: Sequence[bytes]) -> Iterator[int]:
+        """Yield the same of lines that another program wrote."""
+        words = self._words.encode(errors="replace").lower()
+        for row, line in enumerate(lines):
+            if words in str(json.loads(line).get(self._kind.text) or "").encode(errors="replace").lower():
+                yield row
+
+
+def _inside_escape(line: bytes, at: int) -> bool:
+    r"""Tell whether a place lies behind the first character of an escape such as `\n` or `\u001b`."""
+    slash = line.rfind(b"\\", at - 5, at)
+    if slash < 0 or (slash < at - 1 and line[slash + 1] != ord("u")):
+        return False
+    first = slash
+    while line[first - 1] == ord("\\"):
+        first -= 1
+    return (slash - first) % 2 == 0
 
 
 def _blocks(path: Path, position: int) -> Iterator[bytes]:

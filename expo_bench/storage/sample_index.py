@@ -120,13 +120,15 @@ def _samples(place: Any) -> Kind:
         return place(row["problem_id"]), row["sample_index"], tokens, _FINISHES.index(row["finish_reason"])
 
     return Kind(
-        head=re.compile(_KEY + rb'"prompt_kind":"\w+","text":"'),
-        end=b'","token_ids":',
+        dtype=np.int32,
+        head=re.compile(_KEY),
         tail_mark=b'"n_tokens":',
         tail=re.compile(rb'"n_tokens":(\d{1,12}|null),"finish_reason":"(stop|length|error)"'),
         of_match=of_match,
         of_object=of_object,
         names=("problem", "sample", "tokens", "finish"),
+        text="text",
+        follows="token_ids",
     )
 
 
@@ -141,11 +143,13 @@ def _grades(place: Any) -> Kind:
         return place(row["problem_id"]), row["sample_index"], status, row["correct"] is True, answer
 
     return Kind(
-        head=re.compile(_KEY + rb'"grader":"[^"\\]*","status":"(\w+)","correct":(true|false|null),"extracted":"?'),
-        end=b',"answer_class":',
+        head=re.compile(_KEY + rb'"grader":"[^"\\]*","status":"(\w+)","correct":(true|false|null),'),
+        dtype=np.int32,
         tail_mark=b'"answer_class":',
         tail=re.compile(rb'"answer_class":(\d{1,9}|null),'),
         of_match=of_match,
         of_object=of_object,
         names=("problem", "sample", "status", "correct", "answer"),
+        text="extracted",
+        follows="answer_class",
     )

@@ -2,7 +2,7 @@
 
 200 samples a problem, each about 600 characters and 150 token ids. Seconds, also those of the processor, which tell
 more where others compute too, and the peak of the resident set of the stage's process; its start and its imports count
-in all three. Of "append" the calls alone are timed, since samples take longer to make up. The yardstick is `wc -l` on
+in all three. Of "append" the calls alone are timed, since samples take longer to make up; of "view" one request. The yardstick is `wc -l` on
 the same file, with the file in the page cache: what it takes to look at each byte once.
 """
 
@@ -26,8 +26,13 @@ from tests.benchmarks.figures import Figure
 
 SAMPLES = 200
 WORDS = ("we", "add", "two", "numbers", "carry", "one", "then", "check", "the", "sum", "again", "it", "must", "hold")
-STAGES = ("append", "resume", "grade", "metrics", "report", "pack", "resume packed")
-GOALS = {"resume": "begins within 10 s", "resume packed": "begins within 10 s", "report": "below 5 MB"}
+VIEWS = ("view: first page", "view: until all is read", "view: filter and sort", "view: search", "view: search again")
+STAGES = ("append", "resume", "grade", "metrics", "report", *VIEWS, "pack", "resume packed")
+GOALS = {
+    "resume": "begins within 10 s", "resume packed": "begins within 10 s", "report": "below 5 MB",
+    "view: first page": "below 1 s, 500 MB", "view: filter and sort": "below 2 s, 500 MB",
+    "view: search": "first hits below 2 s, 500 MB", "view: search again": "below 2 s, 500 MB",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +117,32 @@ def append(run: RunFolder) -> dict[str, float]:
     return {"seconds": seconds, "processor": processor}
 
 
+def view(name: str, run: RunFolder) -> dict[str, float]:
+    """Ask the workbench for the list of samples; of what comes before the request that is timed, nothing counts."""
+    from expo_bench.evaluation.running import running_rate
+    from expo_bench.reports.workbench.pages_of import Pages
+    from expo_bench.reports.workbench.shelf import Shelf
+
+    pages = Pages(Shelf(run.path.parent, running_rate))
+
+    def ask(query: dict[str, list[str]], *, whole: bool) -> None:
+        page = "so far"
+        while "so far" in page:
+            page = pages.page(f"{run.path.name}/samples.html", query) or ""
+            if not whole:
+                return
+
+    search = {"q": ["two numbers"]}
+    if name not in VIEWS[:2]:
+        ask({}, whole=True)
+    if name == VIEWS[4]:
+        ask(search, whole=True)
+    query = {} if name in VIEWS[:2] else search if "search" in name else {"verdict": ["correct"], "sort": ["-tokens"]}
+    began, used = time.perf_counter(), time.process_time()
+    ask(query, whole=name == VIEWS[1])
+    return {"seconds": time.perf_counter() - began, "processor": time.process_time() - used}
+
+
 def stage(name: str, run: RunFolder) -> None:
     """Carry out one stage and print what it tells of itself."""
     from expo_bench import reporting
@@ -131,6 +162,8 @@ def stage(name: str, run: RunFolder) -> None:
         run.write_metrics(metrics.compute(run, grader=GRADER))
     elif name == "report":
         reporting.report([run], run.report_path, grader=GRADER)
+    elif name in VIEWS:
+        told = view(name, run)
     elif name == "pack":
         run.pack()
     # the peak that getrusage tells begins with that of the process that started this one

@@ -15,7 +15,10 @@ from expo_bench.storage.sample_index import SampleIndex
 from tests import fakes
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
-WORDS = ('"', "\\", "problem_id", '","token_ids":', "Two", "two", "\n", "é", "{", *HOSTILE[:4], "a")
+WORDS = (
+    '"', "\\", "problem_id", '","token_ids":', "Two", "two", "\n", "é", "{", "n", "\x1b", "u001b", "1b", "\t", "token",
+    *HOSTILE[:4], "a",
+)  # fmt: skip
 
 
 def indexed(run: RunFolder) -> SampleIndex:
@@ -52,11 +55,26 @@ def test_a_search_finds_what_is_in_the_texts_and_nothing_else(tmp_path: Path) ->
     rows = [fakes.sample(0, place, problem_id=problem, text=text) for place, text in enumerate(texts)]
     run.samples_path.write_bytes(b"".join(map(encode, rows)))
     index = indexed(run)
-    for words in (*WORDS, 'a"', "two\n", "token_ids", problem, "stop"):
+    for words in (*WORDS, 'a"', "two\n", "token_ids", "\\n", "0", "b", problem, "stop"):
         hits, share = index.samples.search(words, 60)
         # letters beyond ASCII are told apart by case
         assert hits.tolist() == [words.lower() in text.lower() for text in texts], words
         assert share == 1
+    # lines of another program
+    run.samples_path.write_text("".join(json.dumps(json.loads(encode(row))) + "\n" for row in rows))
+    foreign = indexed(run)
+    for words in (*WORDS, "\\n", "null"):
+        assert foreign.samples.search(words, 60)[0].tolist() == [words.lower() in text.lower() for text in texts], words
+
+
+def test_no_answer_is_no_text(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", n_problems=2, n=2)
+    grades = [replace(grade, extracted=text, answer_class=None if text is None else 0)
+              for grade, text in zip(run.grades(GRADER), (None, "null", "Nu", '"'), strict=True)]  # fmt: skip
+    run.grades_path(GRADER).write_bytes(b"".join(map(encode, grades)))
+    index = indexed(run)
+    for words, wanted in {"nu": [1, 2], "null": [1], '"': [3], "ll": [1]}.items():
+        assert np.flatnonzero(index.grades.search(words, 60)[0]).tolist() == wanted, words
 
 
 def test_an_index_follows_a_file_that_grows(tmp_path: Path) -> None:

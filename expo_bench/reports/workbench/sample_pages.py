@@ -58,7 +58,8 @@ def samples_context(shelf: Shelf, entry: Entry, query: Mapping[str, str]) -> dic
         "crumbs": crumbs_of(shelf, entry, "Samples"),
         "tabs": tabs(entry),
         "tab": "Samples",
-        "live": 1 if found.searched < 1 or index.share < 1 else 3 if entry.state == "running" else 0,
+        # what goes on by itself is asked for again at once: each answer reads for a while
+        "live": 0.1 if found.searched < 1 or index.share < 1 else 3 if entry.state == "running" else 0,
         "own": own,
         "filter": wanted,
         "places": list(PLACES.items()),
