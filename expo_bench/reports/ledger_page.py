@@ -24,7 +24,7 @@ def ledger_page(content: Numbers, out: Path) -> Path:
     sections = []
     problems = LedgerFolder(out.parent).rows()
     for number, section in enumerate(content["comparisons"], start=1):
-        drawn = draw_ledger(section, f"ledger_{number}")
+        drawn = draw_ledger(section, f"ledger_{number}", number - 1)
         for drawing in drawn:
             write_atomically(out.parent / "figures" / f"{drawing.name}.svg", standalone(drawing.wide))
         sections.append(

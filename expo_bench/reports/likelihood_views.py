@@ -247,6 +247,7 @@ def number(value: float, name: str = "") -> str:
     """Return the value of a metric in as many digits as it deserves; rates in percent."""
     if name in _FILTERS:
         return f"{100 * value:.0f}"
+    value += 0.0  # of a zero, the sign is lost
     if value and abs(value) < 0.001:
         text = f"{value:.0e}".replace("e-0", "e-")
     else:

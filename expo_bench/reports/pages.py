@@ -3,11 +3,14 @@
 import base64
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from expo_bench.reports import mathematics
 from expo_bench.reports.figures.svg import palette_css
@@ -53,6 +56,17 @@ def policy(*, workbench: bool = False) -> str:
         f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; "
         f"base-uri 'none'; {own}"
     )
+
+
+def page_link(page: Path, here: Path) -> str:
+    """Return the relative address of a page from a folder, as it goes into a link."""
+    return quote(Path(os.path.relpath(page.resolve(), here.resolve())).as_posix())
+
+
+def study_above(folder: Path) -> str:
+    """Return the link to the page of the study that a folder lies in; nothing where it lies in none."""
+    above = [one for one in folder.resolve().parents[:4] if (one / "study.yaml").is_file()]
+    return page_link(above[0] / "report.html", folder) if above else ""
 
 
 def trusted(markup: str) -> str:

@@ -1,5 +1,6 @@
 """The last stage: run folders in, one self-contained HTML page and its figures out."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from expo_bench.reports.likelihood_views import (
     run_view,
     title,
 )
-from expo_bench.reports.pages import figure, render
+from expo_bench.reports.pages import figure, render, study_above
 from expo_bench.reports.result_tables import (
     metrics_table,
     result_tables,
@@ -55,8 +56,9 @@ def report(runs: Sequence[RunFolder], out: Path, *, grader: str) -> Path:
     views = read_runs(evaluated, grader) if evaluated or not chained else []
     drawn = drawings.draw(views) if views else []
     sections = [_chains_context(view, own, named=len(runs) > 1) for view, own in chained]
+    study = study_above(out.parent) if len(runs) == 1 and out == runs[0].report_path else ""
     if views:
-        page = render("report.html.j2", {**_context(views, drawn, grader), "chained": sections})
+        page = render("report.html.j2", {**_context(views, drawn, grader), "chained": sections, "study": study})
     else:
         page = render("candidates.html.j2", _candidates_context([view for view, _ in chained], sections))
     for drawing in [*drawn, *(one for _, own in chained for one in own)]:
@@ -100,6 +102,7 @@ def _context(runs: Sequence[RunView], drawn: Sequence[Drawing], grader: str) -> 
         "date": date_text(max(run.manifest.started for run in runs)),
         "lead": _lead(runs),
         "notes": [*notes(runs), *_not_understood(runs, grader)],
+        "paired": _paired(runs),
         "tiles": [] if several else tiles(runs[0]),
         "run_facts": facts(runs[0], grader),
         "what_was_run": what_was_run(runs, grader) if several else None,
@@ -127,6 +130,13 @@ def _not_understood(runs: Sequence[RunView], grader: str) -> list[Note]:
         for text, examples in lines:
             found.append(Note(text=f"{run.name}: {text}" if len(runs) > 1 else text, items=examples))
     return found
+
+
+def _paired(runs: Sequence[RunView]) -> str:
+    """Return the command that tells whether runs on the same problems differ; nothing for one run."""
+    if len(runs) < 2:
+        return ""
+    return "expo-bench compare " + " ".join(shlex.quote(str(run.folder.path)) for run in runs)
 
 
 def _has_chains(run: RunFolder) -> bool:

@@ -53,12 +53,13 @@ def what_was_run(runs: Sequence[RunView], grader: str) -> Table:
 def result_tables(runs: Sequence[RunView]) -> list[Table]:
     """Return headline, second number, pass@k, maj@n and shares: a table for each benchmark with a row for each run.
 
-    One run has one table with a row for each benchmark, or none where it has a single benchmark.
+    Several benchmarks have a table of all together first. One run has one table with a row for each benchmark, or none
+    where it has a single benchmark.
     """
     benchmarks = sorted({name for run in runs for name in run.metrics.benchmarks})
-    subsets = [Subset(name) for name in benchmarks] if len(benchmarks) > 1 else [ALL]
+    subsets = [ALL, *(Subset(name) for name in benchmarks)] if len(benchmarks) > 1 else [ALL]
     if len(runs) == 1:
-        rows = [_result_row(runs[0], subset, runs) for subset in (ALL, *subsets)]
+        rows = [_result_row(runs[0], subset, runs) for subset in subsets]
         return [_result_table("Benchmarks", rows, runs)] if len(subsets) > 1 else []
     tables = [(subset.label, [_result_row(run, subset, runs) for run in runs]) for subset in subsets]
     return [_result_table(label, rows, runs) for label, rows in tables]

@@ -137,9 +137,13 @@ def heading(name: str) -> str:
 
 
 def spread_ks(ks: Sequence[int], most: int = 3) -> list[int]:
-    """Return up to `most` values of k above 1, the largest among them; pass@1 says the same as avg@n."""
+    """Return up to `most` values of k above 1, 4 and the largest among them; pass@1 says the same as avg@n."""
     ks = sorted(k for k in ks if k > 1)
-    return ks if len(ks) <= most else [ks[round((step + 1) * len(ks) / most) - 1] for step in range(most)]
+    if len(ks) <= most:
+        return ks
+    later = [k for k in ks if k >= 4]
+    ks = later if len(later) >= most else ks
+    return [ks[round(step * (len(ks) - 1) / (most - 1))] for step in range(most)]
 
 
 # tables of a page

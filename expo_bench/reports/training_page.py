@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from expo_bench.errors import UserError
 from expo_bench.reports.figures.panels import Panel, Series, panel
-from expo_bench.reports.pages import flatten, render, trusted
+from expo_bench.reports.pages import flatten, page_link, render, study_above, trusted
 from expo_bench.reports.tables import TARGETS, Cell, MetricTable, Row, Table, metric_cell
 from expo_bench.reports.text import short
 from expo_bench.storage.row_files import write_atomically
@@ -39,10 +39,18 @@ def training_page(folder: Path, out: Path) -> Path:
     index = TrainingFolder(folder).rollout_index()
     while not index.refresh(60):
         continue
-    write_atomically(
-        out, render("training.html.j2", {"title": short(folder.resolve().name, 80), **training_view(folder, index)})
-    )
+    own = [(name, folder / "evaluations" / place / "report.html") for name, place in _checkpoints(folder)]
+    links = {
+        "study": study_above(out.parent) if out.resolve().parent == folder.resolve() else "",
+        "reports": [(name, page_link(page, out.parent)) for name, page in own if page.is_file()],
+    }
+    title = short(folder.resolve().name, 80)
+    write_atomically(out, render("training.html.j2", {"title": title, **links, **training_view(folder, index)}))
     return out
+
+
+def _checkpoints(folder: Path) -> list[tuple[str, str]]:
+    return [(_step_words(step), f"checkpoint-{step}") for step, _ in evaluations(folder)]
 
 
 def training_view(folder: Path, index: RowIndex) -> dict[str, Any]:
@@ -141,13 +149,15 @@ def evaluations(folder: Path) -> list[tuple[int, Any]]:
     return sorted(found, key=lambda one: one[0])
 
 
+def _step_words(step: int) -> str:
+    return f"step {step}" if step else "before training"
+
+
 def checkpoint_table(evaluated: Sequence[tuple[int, Any]]) -> Table | None:
     """Return the evaluations as a table; None without any."""
     rows = []
     for step, metric in evaluated:
         counts = Cell(text="–" if metric is None else f"{metric.n_problems:,}")
-        rows.append(
-            Row(label=f"step {step}" if step else "before training", cells=[metric_cell(metric), counts], depth=1)
-        )
+        rows.append(Row(label=_step_words(step), cells=[metric_cell(metric), counts], depth=1))
     caption = f"Evaluations of the checkpoints: percent of right samples. {TARGETS}"
     return Table(caption=caption, head=["", "avg@n", "problems"], rows=rows) if rows else None

@@ -1,6 +1,6 @@
 """Where the rows of a file lie, and the few of their fields that are looked for: a view over a file that may grow.
 
-Nothing is written. An index of a million samples takes about 40 MB; the texts stay on disk. Each call reads on for a
+Nothing is written. An index of a million samples takes about 75 MB; the texts stay on disk. Each call reads on for a
 given time at most, so that who asks is answered in time and told how far the answer reaches.
 """
 

@@ -10,7 +10,7 @@ from expo_bench.reports.figures.learning_figures import Curve, CurvePanel, learn
 from expo_bench.reports.figures.ledger_figures import draw_ledger
 from expo_bench.reports.figures.run_figures import Estimate
 from expo_bench.reports.figures.svg import standalone
-from expo_bench.reports.pages import figure, render
+from expo_bench.reports.pages import figure, page_link, render
 from expo_bench.reports.reporting import chains_section
 from expo_bench.reports.run_views import manifest_groups, read_runs
 from expo_bench.reports.side_by_side import side_by_side
@@ -52,14 +52,15 @@ def study_report(
     firsts = _first_seeds(runs)
     context = {
         "title": title,
-        "lead": _lead(points),
+        "lead": _lead(points, ledger),
         "facts": _facts(runs),
+        "pages": _pages(runs, out.parent),
         "figures": [figure(one) for one in drawn],
         "table_data": end_table(points),
         "equal": equal_table(points),
         "levels": level_tables(points),
         "paper": paper_table(),
-        "ledger": _ledger(ledger) if ledger else None,
+        "ledger": _ledger(ledger, arms(points)) if ledger else None,
         "chained": chained,
         "problems": side_by_side(candidates, _ends(firsts)) if candidates else [],
         "recipes": _recipes(firsts),
@@ -118,27 +119,37 @@ def _panels(points: Sequence[Point], group: Sequence[str]) -> list[CurvePanel]:
     return panels
 
 
-def _lead(points: Sequence[Point]) -> str:
-    """Say what is solved before training, and by the best arms after it."""
+def _lead(points: Sequence[Point], ledger: Mapping[str, Any] | None) -> str:
+    """Say what is solved before training, and by the best arms after it, each with its verdict."""
+    verdicts: dict[str, list[str]] = {}
+    for one in ledger["comparisons"] if ledger else ():
+        verdicts.setdefault(one.get("arm", one["trained"]), []).append(one["verdict"]["kind"])
     firsts = [point for point in points if point.metric == "pass@1" and point.step == 0 and point.level is None]
     shares = sorted({f"{100 * point.value:.1f}" for point in firsts}, key=float)
     # arms that are evaluated on different problems begin at different places
     before = f"{shares[0]} to {shares[-1]}%" if len(shares) > 1 else f"{shares[0]}%"
     ends = sorted((last(points, arm)["pass@1"] for arm in arms(points)), key=lambda point: -point.value)
-    after = "; ".join(f"{100 * point.value:.1f}% with {point.arm}" for point in ends[:4])
+    after = "; ".join(
+        f"{100 * point.value:.1f}% with {point.arm}" + _in_brackets(verdicts.get(point.arm, [])) for point in ends[:4]
+    )
     return f"Before training {before} of samples are correct. After {ends[0].step} steps: {after}."
 
 
-def _ledger(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cells and the verdicts of all arms, and pass@k and flows of the first ones."""
+def _in_brackets(verdicts: Sequence[str]) -> str:
+    """Return the verdicts of an arm's seeds, each said once."""
+    return f" ({', '.join(dict.fromkeys(verdicts))})" if verdicts else ""
+
+
+def _ledger(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return the cells and the verdicts of all arms, and pass@k and flows of the first ones, in the arms' colours."""
     sections = []
     left = list(dict.fromkeys(section.get("arm") for section in content["comparisons"]))[:MOST_ARMS]
     for number, section in enumerate(content["comparisons"], start=1):
-        drawn = []
-        if section.get("arm") in left:
+        drawn, arm = [], section.get("arm")
+        if arm in left:
             # of an arm's seeds the first
-            left.remove(section.get("arm"))
-            drawn = draw_ledger(section, f"study_ledger_{number}")
+            left.remove(arm)
+            drawn = draw_ledger(section, f"study_ledger_{number}", names.index(arm) if arm in names else number - 1)
         shown = [figure(one) for one in drawn if one.name.endswith(("_curves", "_flows"))]
         verdict = section["verdict"]
         title = f"{section['trained']}: {verdict['kind']}"
@@ -162,6 +173,21 @@ def _facts(runs: Sequence[Run]) -> list[tuple[str, str]]:
         told.setdefault("learning rate", set()).add(f"{recipe.learning_rate:g}")
     arms_and_seeds = ("arms and seeds", f"{len({run.arm for run in runs})} and {len({run.seed for run in runs})}")
     return [arms_and_seeds, *((name, "; ".join(sorted(values))) for name, values in told.items())] if runs else []
+
+
+def _pages(runs: Sequence[Run], here: Path) -> list[dict[str, Any]]:
+    """Return the pages of each run: its training's, and its checkpoints' reports."""
+    found = []
+    for run in runs:
+        folder = run.folder
+        named = [("training", folder.path / "report.html")]
+        for step in [0, *folder.checkpoints()]:
+            name = f"checkpoint {step}" if step else "before training"
+            named.append((name, folder.evaluation(step).report_path))
+        links = [(name, page_link(page, here)) for name, page in named if page.is_file()]
+        if links:
+            found.append({"name": f"{run.arm}, seed {run.seed}", "links": links})
+    return found
 
 
 def _first_seeds(runs: Sequence[Run]) -> dict[str, Run]:

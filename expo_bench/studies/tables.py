@@ -29,19 +29,26 @@ def last(points: Sequence[Point], arm: str, level: int | None = None) -> dict[st
 def end_table(points: Sequence[Point]) -> Table:
     """Return what each arm solves after its last step, best first."""
     rows = []
+    several = any(len(point.per_seed) > 1 for point in points if point.metric == "pass@1")
     for arm in sorted(arms(points), key=lambda arm: -last(points, arm)["pass@1"].value):
         ends = last(points, arm)
         one, wrong = ends["pass@1"], ends.get("groups all wrong")
-        seeds = Cell(text=", ".join(f"{100 * value:.1f}" for value in one.per_seed))
+        seeds = [Cell(text=", ".join(f"{100 * value:.1f}" for value in one.per_seed))] if several else []
         shares = Cell(text=MISSING if wrong is None else f"{100 * wrong.value:.0f}")
         tokens = Cell(text=f"{one.generated_tokens:,.0f}")
-        rows.append(Row(label=arm, depth=1, cells=[_cell(one), seeds, _cell(ends.get("pass@8")), shares, tokens]))
-    caption = (
-        "Percent of held-out problems after the last step, mean of the seeds, with the 95% interval for problems and "
-        "seeds like these. All wrong: training groups without a right rollout since the checkpoint before. Tokens: "
-        "generated in training."
+        solved = [_cell(ends.get("pass@4")), _cell(ends.get("pass@8"))]
+        rows.append(Row(label=arm, depth=1, cells=[_cell(one), *seeds, *solved, shares, tokens]))
+    over = (
+        "mean of the seeds, with the 95% interval for problems and seeds like these"
+        if several
+        else ("with the 95% interval for problems like these")
     )
-    return Table(caption=caption, head=["Arm", "pass@1", "seeds", "pass@8", "all wrong", "tokens"], rows=rows)
+    caption = (
+        f"Percent of held-out problems after the last step, {over}. All wrong: training groups without a right rollout "
+        "since the checkpoint before. Tokens: generated in training."
+    )
+    head = ["Arm", "pass@1", *(["seeds"] if several else []), "pass@4", "pass@8", "all wrong", "tokens"]
+    return Table(caption=caption, head=head, rows=rows)
 
 
 def equal_table(points: Sequence[Point]) -> Table | None:
@@ -79,10 +86,11 @@ def equal_table(points: Sequence[Point]) -> Table | None:
 
 
 def level_tables(points: Sequence[Point]) -> list[Table]:
-    """Return pass@1 and pass@4 by level, before training and after; nothing where one level was evaluated."""
+    """Return pass@1, @4 and @8 by level, before training and after; nothing where one level was evaluated."""
     levels = sorted({one.level for one in points if one.level is not None})
+    evaluated = {one.metric for one in points if one.level is not None}
     tables = []
-    for metric in ("pass@1", "pass@4") if levels else ():
+    for metric in (metric for metric in ("pass@1", "pass@4", "pass@8") if metric in evaluated):
         before = {one.level: one for one in reversed(points) if one.metric == metric and one.step == 0}
         rows = [Row(label="before training", depth=0, cells=[_cell(before.get(level)) for level in levels])]
         for arm in arms(points):

@@ -2,8 +2,8 @@
 
 200 samples a problem, each about 600 characters and 150 token ids. Seconds, also those of the processor, which tell
 more where others compute too, and the peak of the resident set of the stage's process; its start and its imports count
-in all three. Of "append" the calls alone are timed, since samples take longer to make up; of "view" one request. The yardstick is `wc -l` on
-the same file, with the file in the page cache: what it takes to look at each byte once.
+in all three. Of "append" the calls alone are timed, since samples take longer to make up; of "view" one request. The
+yardstick is `wc -l` on the same file, with the file in the page cache: what it takes to look at each byte once.
 """
 
 import json

@@ -17,10 +17,16 @@ pytest.importorskip("playwright")
 from playwright.sync_api import expect, sync_playwright
 
 from expo_bench.evaluation.running import running_rate
+from expo_bench.ledger.compare import Request, compare
+from expo_bench.ledger.compare import write as write_ledger
+from expo_bench.reports.ledger_page import ledger_page
+from expo_bench.reports.reporting import report
+from expo_bench.reports.training_page import training_page
 from expo_bench.reports.workbench.pages_of import Pages
 from expo_bench.reports.workbench.server import application
 from expo_bench.reports.workbench.shelf import Shelf
 from expo_bench.reports.workbench.site import write_site
+from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
@@ -47,6 +53,16 @@ PAGES = {
     "rollouts": "study/grpo/seed-0/rollouts/2.html",
     "study": "study/index.html",
     "plane": "chains/plane.html",
+    "chain": "chains/chains/*.html",
+    "problems": "base/problems.html",
+    "prompt": "hostile/prompts/math500-000000000000.html",
+    "scored": "chains/problems/*.html",
+    "ledger": "ledger/index.html",
+    "nothing": "nothing.html",
+    "report of a run": "hostile/report.html",
+    "report of a training": "study/grpo/seed-0/report.html",
+    "report of chains": "chains/report.html",
+    "page of a ledger": "ledger/report.html",
 }
 
 
@@ -59,7 +75,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_training(root / "study" / "grpo" / "seed-0")
     (root / "study" / "study.yaml").write_text("seeds: [0]\n")
     make_chains_run(root / "chains", byte_tokenizer(root / ".tokenizer"), texts=[HOSTILE[9], *HOSTILE], n_problems=6)
+    request = Request(base=root / "base", trained=(root / "trained",), grader=GRADER)
+    write_ledger(compare(request), root / "ledger")
+    ledger_page(LedgerFolder(root / "ledger").content(), root / "ledger" / "report.html")
+    for name in ("hostile", "chains"):
+        report([RunFolder(root / name)], root / name / "report.html", grader=GRADER)
+    training_page(root / "study" / "grpo" / "seed-0", root / "study" / "grpo" / "seed-0" / "report.html")
     return root
+
+
+def place(page: Any, address: str, name: str) -> str:
+    """Return the address of a page; a star stands for the first link of the pages before."""
+    folder, star, _ = PAGES[name].partition("*")
+    if not star:
+        return address + PAGES[name]
+    page.goto(f"{address}{folder.split('/')[0]}/{'plane' if 'chains/chains' in folder else 'problems'}.html")
+    return str(page.locator(f"tbody a[href*='{folder}']").first.evaluate("one => one.href"))
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +189,7 @@ def test_a_page_follows_a_run_that_is_written_meanwhile(page: Any, address: str,
 def test_no_page_is_wider_than_its_window_and_no_foreign_script_runs(browser: Any, address: str, name: str) -> None:
     for width, scheme in ((360, "dark"), (768, "light"), (1600, "light")):
         made = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        made.goto(address + PAGES[name])
+        made.goto(place(made, address, name))
         made.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
         assert made.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         assert made.title() != "pwned"
@@ -179,20 +210,22 @@ def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
         return member.read().decode()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_of_level_aa(browser: Any, address: str, axe: str, name: str, scheme: str) -> None:
+def test_axe_finds_nothing_of_level_aa(browser: Any, address: str, axe: str, name: str) -> None:
     # the policy keeps foreign scripts out, this one too
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme=scheme, bypass_csp=True)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, bypass_csp=True)
     made = context.new_page()
-    made.goto(address + PAGES[name])
+    made.goto(place(made, address, name))
     made.evaluate(axe)
-    found = made.evaluate(
-        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']}).then(done => done.violations"
-        ".map(one => `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 120)).join(' | ')}`))"
-    )
+    found = {}
+    for scheme in ("light", "dark"):
+        made.emulate_media(color_scheme=scheme)
+        found[scheme] = made.evaluate(
+            "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']}).then(done => done.violations"
+            ".map(one => `${one.id}: ${one.nodes.slice(0, 3).map(node => node.html.slice(0, 120)).join(' | ')}`))"
+        )
     context.close()
-    assert found == []
+    assert found == {"light": [], "dark": []}
 
 
 def test_mathematics_is_drawn_and_the_raw_text_is_one_click_away(page: Any, address: str) -> None:
@@ -227,5 +260,12 @@ def test_a_site_of_files_is_searched_and_leads_to_every_sample(page: Any, folder
         expect(page.locator("[data-part=told]")).to_contain_text(f"of {wanted} samples")
         page.locator("tbody a").first.click()
         assert page.locator("details.sample:target").get_attribute("open") is not None
+        page.get_by_role("link", name="The prompt as it was sent").click()
+        assert "What is the sum" in page.locator("main").inner_text()
+        page.goto(f"http://127.0.0.1:{server.server_port}/trained/samples.html")
+        page.get_by_label("Ledger").select_option("trained_only")
+        page.get_by_role("button", name="Show").click()
+        new = sum(row["cell"] == "trained_only" for row in LedgerFolder(folder / "ledger").rows())
+        expect(page.locator("[data-part=told]")).to_contain_text(f"of {6 * new} samples")
     finally:
         server.shutdown()

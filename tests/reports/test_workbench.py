@@ -1,10 +1,12 @@
 """The workbench without a browser: what its pages show, what they escape, who may read them."""
 
+import html
 import json
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 import pytest
 from starlette.testclient import TestClient
@@ -13,18 +15,22 @@ from expo_bench.errors import UserError
 from expo_bench.evaluation.running import running_rate
 from expo_bench.ledger.compare import Request, compare
 from expo_bench.ledger.compare import write as write_ledger
+from expo_bench.reports.text import visible
 from expo_bench.reports.training_page import training_page, training_view
 from expo_bench.reports.workbench.pages_of import Pages
 from expo_bench.reports.workbench.server import application, is_local
 from expo_bench.reports.workbench.shelf import Shelf
+from expo_bench.reports.workbench.site import write_site
 from expo_bench.rows import Rollout
+from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_files import encode
-from expo_bench.storage.run_folder import RunFolder
+from expo_bench.storage.run_folder import RunFolder, file_name
 from expo_bench.storage.training_folder import TrainingFolder
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
 LOCAL = "http://127.0.0.1:8040"
+ODD = "a b#c?d%41&'\"<é>"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_chains_run(root / "chains", byte_tokenizer(root / ".tokenizer"), texts=[HOSTILE[9], *HOSTILE], n_problems=6)
     request = Request(base=root / "base", trained=(root / "deep" / "trained",), grader=GRADER)
     write_ledger(compare(request), root / "ledger")
+    odd = make_run(root / ODD, model="org/odd", n_problems=3, n=2)
+    odd.report_path.write_text("<script>steal()</script>")
     damaged = make_run(root / "damaged", n_problems=2)
     damaged.manifest_path.write_text("{")
     return root
@@ -130,7 +138,7 @@ def rows(page: str) -> list[str]:
 def test_the_index_names_every_entry_with_its_state(client: TestClient) -> None:
     page = client.get("/").text
     shown = rows(page)
-    assert len(shown) == 11
+    assert len(shown) == 12
     states = {name: next(row for row in shown if row.startswith(f"{name} run")) for name in
               ("base", "deep/trained", "half", "hostile")}  # fmt: skip
     assert "finished" in states["base"]
@@ -257,6 +265,65 @@ def test_a_problem_page_shows_all_samples_of_hostile_texts(client: TestClient, f
 )  # fmt: skip
 def test_nothing_else_is_served(client: TestClient, address: str) -> None:
     assert client.get(f"/{address}").status_code == 404
+
+
+@pytest.fixture(scope="module")
+def site(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("written") / "site"
+    assert write_site(folder, out, running_rate) > 100
+    return out
+
+
+def test_an_odd_name_of_a_folder_is_an_address_like_any_other(client: TestClient, site: Path) -> None:
+    page = client.get("/index.html")
+    [link] = {a["href"] for tag, a in Tags(page.text).found if tag == "a" and "41" in (a.get("href") or "")}
+    assert client.get(str(page.url.join(link or ""))).status_code == 200
+    place = quote(ODD, safe="")
+    assert client.get(f"/{place}/samples.html").status_code == 200
+    assert client.get(f"/compare.html?{urlencode([('run', place), ('run', 'base')])}").text.count("<tr") > 3
+    # a browser leaves some of these as they are
+    assert client.get("/" + quote(ODD, safe="'\"<>&")).status_code == 404
+    assert client.get("/" + quote(ODD, safe="'&") + "/index.html").status_code == 200
+    assert (site / ODD / "samples" / "0.json").is_file()
+    [problem] = (site / ODD / "problems").glob("*0.html")
+    assert (site / ODD / "prompts" / problem.name).is_file()
+    assert f"prompts/{problem.name}" in problem.read_text()
+
+
+def test_the_pieces_of_a_site_hold_what_its_list_is_filtered_by(folder: Path, site: Path) -> None:
+    rows = json.loads((site / "deep" / "trained" / "samples" / "0.json").read_text())
+    ledger = {row["problem_id"]: row["cell"] for row in LedgerFolder(folder / "ledger").rows()}
+    assert {row["problem"]: row["cell"] for row in rows} == ledger
+    run = RunFolder(folder / "deep" / "trained")
+    right = [grade.correct is True for grade in run.grades(GRADER) if grade.problem_id == rows[0]["problem"]]
+    assert rows[0]["rate"] == sum(right) / len(right)
+    page = (site / "deep" / "trained" / "samples.html").read_text()
+    assert all(f'name="{name}"' in page for name in ("cell", "level", "subject", "verdict", "agreement"))
+    assert "problem's rate, low first" in html.unescape(page)
+
+
+def test_a_report_of_another_hand_runs_no_script(client: TestClient) -> None:
+    answer = client.get(f"/{quote(ODD, safe='')}/report.html")
+    assert "steal" in answer.text
+    assert re.search(r"script-src 'sha256-[^ ]+'; base-uri", answer.headers["content-security-policy"])
+
+
+def test_no_address_leads_to_another_server(client: TestClient) -> None:
+    for address in ("//evil.example/", "//evil.example//", "/\\evil.example/"):
+        answer = client.get(f"{LOCAL}{address}", follow_redirects=False)
+        assert not re.match(r"/?[/\\]{2}|https?:", answer.headers.get("location", "")), address
+
+
+def test_scored_samples_are_shown_token_by_token(client: TestClient, folder: Path) -> None:
+    run = RunFolder(folder / "chains")
+    own = next(one for one in run.candidates() if one.candidate_id.startswith("own-"))
+    place = int(own.candidate_id.removeprefix("own-"))
+    sample = next(s for s in run.samples() if (s.problem_id, s.sample_index) == (own.problem_id, place))
+    page = client.get(f"/chains/problems/{file_name(own.problem_id)}.html").text
+    part = page.split(f'id="sample-{place}"')[1].split("Link to this sample")[1].split("</details>")[0]
+    tokens = re.findall(r'<span class="h\d" title="[^"]*">([^<]*)</span>', part)
+    assert visible(sample.text).startswith("".join(map(html.unescape, tokens))[:20])
+    assert len(tokens) > 3
 
 
 def test_nothing_can_be_written(client: TestClient) -> None:

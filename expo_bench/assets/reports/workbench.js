@@ -140,35 +140,36 @@
     return copy.textContent.toLowerCase();
   };
   const has = async (row, words) => {
-    if (wanted("where") === "answer") return row[7].toLowerCase().includes(words);
-    const shown = await page(row[0]);
-    const name = decodeURIComponent(row[0].split("#")[1]);
+    if (wanted("where") === "answer") return row.extracted.toLowerCase().includes(words);
+    const shown = await page(row.link);
+    const name = decodeURIComponent(row.link.split("#")[1]);
     const found = wanted("where") === "question" ? shown.querySelector(".said") : shown.querySelector(`#${name} pre`);
     return Boolean(found) && written(found).includes(words);
   };
-  const number = (text) => (text === "" || text === "–" ? NaN : Number(text.replaceAll(",", "")));
+  const number = (text) => (text === "" || text === "–" || text === null ? NaN : Number(`${text}`.replaceAll(",", "")));
   const passes = (row) => {
-    const [, , level, subject, , outcome, verdict, , tokens, agreement] = row;
-    const name = wanted("verdict").replaceAll("_", " ");
+    const alike = ["benchmark", "level", "cell", "guessable"].every(
+      (name) => wanted(name) === "" || row[name] === wanted(name),
+    );
+    const verdict = form.elements.verdict.selectedOptions[0].textContent;
     return (
-      (wanted("level") === "" || level === wanted("level")) &&
-      (wanted("subject") === "" || subject === wanted("subject")) &&
-      (name === "" || outcome === name || verdict === name) &&
-      (wanted("least") === "" || number(tokens) >= Number(wanted("least"))) &&
-      (wanted("most") === "" || number(tokens) <= Number(wanted("most"))) &&
-      (wanted("agreement") === "" || number(agreement) <= Number(wanted("agreement")))
+      alike &&
+      (wanted("subject") === "" || row.subjects.includes(wanted("subject"))) &&
+      (wanted("verdict") === "" || row.verdict === verdict) &&
+      (wanted("least") === "" || number(row.tokens) >= Number(wanted("least"))) &&
+      (wanted("most") === "" || number(row.tokens) <= Number(wanted("most"))) &&
+      (wanted("agreement") === "" || number(row.agreement) <= Number(wanted("agreement")))
     );
   };
-  const sorts = { problem: 1, level: 2, tokens: 8, agreement: 9 };
   const sorted = (found) => {
     const sort = wanted("sort");
-    const column = sorts[sort.replace("-", "")];
-    if (column === undefined) return found;
+    const column = sort.replace("-", "");
+    if (column === "") return found;
     const way = sort.startsWith("-") ? -1 : 1;
-    const of = (row) => (column === 1 ? row[0] : number(row[column]));
+    const of = (row) => (column === "problem" ? row.problem : number(row[column]));
     const compare = (a, b) => {
       const [x, y] = [of(a), of(b)];
-      if (column === 1) return x.localeCompare(y);
+      if (column === "problem") return x.localeCompare(y);
       return Number.isNaN(x) || Number.isNaN(y) ? Number.isNaN(x) - Number.isNaN(y) : way * (x - y);
     };
     return [...found].sort(compare);
@@ -179,7 +180,7 @@
     made.append(...content);
     return made;
   };
-  const line = ([link, teaser, level, , sample, outcome, verdict, extracted, tokens, agreement]) => {
+  const line = ({ link, teaser, level, sample, outcome, verdict, extracted, tokens, agreement }) => {
     const made = document.createElement("tr");
     const anchor = document.createElement("a");
     anchor.href = link;

@@ -59,7 +59,7 @@ def read_heat(view: ChainsView) -> Heat:
     if not chosen:
         return Heat(missing="There are no candidates to show token by token.")
     try:
-        chains = _chains(view, chosen)
+        chains = chain_tokens(view, chosen)
     except (UserError, ImportError) as error:
         return Heat(missing=f"The candidates are not shown token by token: {short(str(error), 300)}.")
     problem = chosen[0].problem
@@ -105,10 +105,12 @@ def decoded(tokenizer: Any, token_ids: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def _choose(scored: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
-    """Return the first candidate of each source of the problem to show."""
+    """Return the first candidate of each source of the problem to show; one that repeats another is passed over."""
     problems: dict[str, dict[str, ScoredCandidate]] = {}
     for one in sorted(scored, key=lambda one: (one.problem.problem_id, one.candidate.candidate_id)):
-        problems.setdefault(one.problem.problem_id, {}).setdefault(one.candidate.source, one)
+        shown = problems.setdefault(one.problem.problem_id, {})
+        if all(one.candidate.text.strip() != other.candidate.text.strip() for other in shown.values()):
+            shown.setdefault(one.candidate.source, one)
 
     def wanted(problem: dict[str, ScoredCandidate]) -> tuple[int, int]:
         return len(problem), next(iter(problem.values())).problem.level or 0
@@ -119,17 +121,12 @@ def _choose(scored: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
     return [found[source] for source in SOURCE_WORDS if source in found]
 
 
-def chain_tokens(view: ChainsView, one: ScoredCandidate) -> HeatChain:
-    """Return one candidate with its tokens under the main policy.
+def chain_tokens(view: ChainsView, chosen: Sequence[ScoredCandidate]) -> list[HeatChain]:
+    """Return candidates of one problem with their tokens under the main policy.
 
     Raises:
         UserError: the token arrays or the tokenizer are not at hand.
     """
-    [chain] = _chains(view, [one])
-    return chain
-
-
-def _chains(view: ChainsView, chosen: Sequence[ScoredCandidate]) -> list[HeatChain]:
     from expo_bench.storage.token_arrays import read_parts
 
     wanted = {(one.problem.problem_id, one.candidate.candidate_id) for one in chosen}
@@ -167,7 +164,7 @@ def _chain(one: ScoredCandidate, arrays: Any, tokenizer: Any) -> HeatChain:
         mean = float(logprobs[at : at + count].mean())
         at += count
         # escaped, a token may grow; a page over hostile texts stays small
-        tokens.append(HeatToken(text=text[:80], step=step_of(mean), logprob=f"{mean:.2f}"))
+        tokens.append(HeatToken(text=text[:80], step=step_of(mean), logprob=number(mean)))
     likely, lift = (number(value) for value in (one.likelihood.mean_logprob, one.lift))
     return HeatChain(
         source=SOURCE_WORDS[one.candidate.source],

@@ -34,8 +34,14 @@ _ROW, _BAR = 46, 20
 _BINS = ["0", *(f"{step * 10}" for step in range(1, 11))]
 
 
-def draw_ledger(section: Numbers, prefix: str) -> list[Drawing]:
-    """Draw one comparison: curves, cells and flows; `prefix` begins the figures' names."""
+def draw_ledger(section: Numbers, prefix: str, series: int = 0) -> list[Drawing]:
+    """Draw one comparison: curves, cells and flows.
+
+    Args:
+        section: of the ledger.
+        prefix: begins the figures' names.
+        series: colour of the trained model, the same as in other figures; the base has none of its own.
+    """
     over_all = section["subsets"]["all"]
     names = (section["base"], section["trained"])
     budget = over_all["budget"]["smallest"]
@@ -46,7 +52,7 @@ def draw_ledger(section: Numbers, prefix: str) -> list[Drawing]:
             "pass@k and its difference",
             "pass@k of both models, and trained minus base, from the same problems in each draw. 95% bands for "
             f"problems like these; below 0 the base has the wider reach.{_beyond_words(beyond)}",
-            partial(_curves, over_all["pass_at_k"], beyond, names),
+            partial(_curves, over_all["pass_at_k"], beyond, names, series_colour(series)),
         ),
         draw_twice(
             f"{prefix}_cells",
@@ -70,40 +76,40 @@ def _beyond_words(beyond: Numbers | None) -> str:
         return ""
     return (
         f" Between the upright line at n and k = {beyond['not_identified_above']}: what the samples leave possible "
-        "whatever the difficulties of problems are (shaded, 95%), and the forecast of a Beta law (dashed), which may "
+        "whatever the difficulties of problems are (shaded, 95%), and the forecast of a Beta law (dotted), which may "
         "be wrong. Beyond, pass@k is not identified."
     )
 
 
-def _curves(curve: Numbers, beyond: Numbers | None, names: tuple[str, str], width: int) -> "Figure":
+def _curves(curve: Numbers, beyond: Numbers | None, names: tuple[str, str], shade: str, width: int) -> "Figure":
     wide = width == WIDE
     legend = legend_places(names, width)[1]
     columns = 2 if wide else 1
     cell = _CURVES + 76
     figure = new_figure(width, legend + (2 // columns) * cell)
-    write_legend(figure, names, [series_colour(0), series_colour(1)], ["o", "o"])
+    write_legend(figure, names, ["muted", shade], ["s", "o"])
     for position, title in enumerate(("pass@k, %", "trained minus base, points")):
         row, column = divmod(position, columns)
         left = 48 + column * width / columns
         axes = axes_at(figure, left, legend + 26 + row * cell, width / columns - 68, _CURVES)
         if position == 0:
-            _line(axes, curve["k"], curve["base"], 0)
-            _line(axes, curve["k"], curve["trained"], 1)
+            _line(axes, curve["k"], curve["base"], "muted", "--")
+            _line(axes, curve["k"], curve["trained"], shade)
             axes.set_ylim(0, 100)
             if beyond:
                 axes.axvline(curve["k"][-1], color=colour("line"), linewidth=1)
-                for series, side in enumerate(("base", "trained")):
-                    _reach(axes, curve["k"][-1], curve[side], beyond["k"], beyond[side], series)
+                for side, name in (("base", "muted"), ("trained", shade)):
+                    _reach(axes, curve["k"][-1], curve[side], beyond["k"], beyond[side], name)
         else:
-            _line(axes, curve["k"], curve["difference"], 2)
+            _line(axes, curve["k"], curve["difference"], shade)
             axes.axhline(0, color=colour("muted"), linewidth=1)
         _scale(axes, beyond["k"] if beyond and position == 0 else curve["k"])
         write(axes, 0, 1 + 14 / _CURVES, title, transform=axes.transAxes, weight="bold")
     return figure
 
 
-def _line(axes: "Axes", ks: Sequence[int], estimate: Numbers, series: int) -> None:
-    shade = colour(series_colour(series))
+def _line(axes: "Axes", ks: Sequence[int], estimate: Numbers, name: str, style: str = "-") -> None:
+    shade = colour(name)
     percent = [100 * value for value in estimate["value"]]
     # where there is no interval the band has no width
     low, high = (
@@ -111,16 +117,16 @@ def _line(axes: "Axes", ks: Sequence[int], estimate: Numbers, series: int) -> No
         for name in ("low", "high")
     )
     axes.fill_between(ks, low, high, color=shade, alpha=0.16, linewidth=0)
-    axes.plot(ks, percent, color=shade, linewidth=2, marker="o" if len(ks) == 1 else None)
+    axes.plot(ks, percent, style, color=shade, linewidth=2, marker="o" if len(ks) == 1 else None)
 
 
-def _reach(axes: "Axes", n: int, told: Numbers, ks: Sequence[int], beyond: Numbers, series: int) -> None:
+def _reach(axes: "Axes", n: int, told: Numbers, ks: Sequence[int], beyond: Numbers, name: str) -> None:
     """Draw what is possible above n, from the estimate at n on."""
-    shade, last = colour(series_colour(series)), told["value"][-1]
-    begin = {name: last if told[name][-1] is None else told[name][-1] for name in ("low", "high")} | {"forecast": last}
-    low, high, forecast = ([100 * one for one in (begin[name], *beyond[name])] for name in begin)
+    shade, last = colour(name), told["value"][-1]
+    begin = {end: last if told[end][-1] is None else told[end][-1] for end in ("low", "high")} | {"forecast": last}
+    low, high, forecast = ([100 * one for one in (begin[end], *beyond[end])] for end in begin)
     axes.fill_between([n, *ks], low, high, color=shade, alpha=0.1, linewidth=0)
-    axes.plot([n, *ks], forecast, "--", color=shade, linewidth=1.4)
+    axes.plot([n, *ks], forecast, ":", color=shade, linewidth=1.4)
 
 
 def _scale(axes: "Axes", ks: Sequence[int]) -> None:
@@ -162,8 +168,9 @@ def _cells(subsets: Mapping[str, Numbers], width: int) -> "Figure":
 def _flows(flows: Sequence[Sequence[int]], names: tuple[str, str], width: int) -> "Figure":
     side = 40 if width == WIDE else 25
     size, edge, head = side * len(flows), 44, 44
+    across = width - edge - 8
     figure = new_figure(width, head + size + 8)
-    axes = axes_at(figure, edge, head, size, size)
+    axes = axes_at(figure, edge, head, across, size)
     axes.set(xlim=(0, len(flows)), ylim=(len(flows), 0))
     places = [place + 0.5 for place in range(len(flows))]
     axes.set_xticks(places, labels=_BINS)
@@ -180,7 +187,16 @@ def _flows(flows: Sequence[Sequence[int]], names: tuple[str, str], width: int) -
                 write(axes, column + 0.5, row + 0.5, str(count), ha="center", fontsize=12 if count < 1000 else 9)
     limit = 40 if width == WIDE else 20
     write(axes, 0, -34 / side, f"{clip(names[1], limit)}: right samples, %, at most", weight="bold")
-    write(axes, -34 / side, len(flows) / 2, clip(names[0], limit), weight="bold", rotation=90, ha="center", va="center")
+    write(
+        axes,
+        -34 * len(flows) / across,
+        len(flows) / 2,
+        clip(names[0], limit),
+        weight="bold",
+        rotation=90,
+        ha="center",
+        va="center",
+    )
     return figure
 
 

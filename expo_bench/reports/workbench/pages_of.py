@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from expo_bench.reports.pages import render
 from expo_bench.reports.workbench.entries import Entry
@@ -39,7 +39,7 @@ class Pages:
         self._provisional.close()
 
     def page(self, address: str, query: Query) -> str | None:
-        """Return the page at an address such as "demo/base/samples.html"; None where there is none.
+        """Return the page at an address such as "demo/base/samples.html", each part quoted; None where there is none.
 
         Raises:
             UserError: what the page would show is damaged.
@@ -68,14 +68,14 @@ class Pages:
         if isinstance(self.shelf.links, SiteLinks):
             name, _, problem = address.removesuffix(".html").partition("/")
             if name in self.shelf.links.sets:
-                return self._of_several(self.shelf.links.sets[name], problem, query)
+                return self._of_several(self.shelf.links.sets[name], unquote(problem), query)
         place, _, name = address.rpartition("/")
         if entry := self.shelf.entry(place):
             return self._of_entry(entry, name, {key: values[0] for key, values in query.items()})
         above, _, kind = place.rpartition("/")
         entry = self.shelf.entry(above, "run", "training")
         if entry and name.endswith(".html"):
-            return self._inside(entry, kind, name.removesuffix(".html"))
+            return self._inside(entry, kind, unquote(name.removesuffix(".html")))
         return None
 
     def _of_entry(self, entry: Entry, name: str, query: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
@@ -109,10 +109,8 @@ class Pages:
         return None
 
     def _still(self, context: dict[str, Any]) -> dict[str, Any]:
-        """Return the list of samples as a site has it: without what only a server can tell."""
-        kept = [pick for pick in context["picks"] if pick[0] in ("level", "subject", "verdict")]
-        sorts = [pair for pair in context["sorts"] if "rate" not in pair[0]]
-        return {**context, "picks": kept, "sorts": sorts, "earlier": None, "later": None}
+        """Return the list of samples as a site has it: its page turns the pages itself."""
+        return {**context, "earlier": None, "later": None}
 
     def _of_several(self, chosen: Sequence[str], problem: str, query: Query) -> tuple[str, dict[str, Any]] | None:
         """Return runs as a matrix, or one problem of them side by side."""
@@ -157,7 +155,7 @@ class Pages:
             return None
         if kind == "problems" or manifest is None:
             crumbs = crumbs_of(self.shelf, entry, problem.problem_id)
-            prompt = f"{entry.address}/prompts/{quote(name, safe='')}.html" if manifest and not self._site else ""
+            prompt = f"{entry.address}/prompts/{quote(name, safe='')}.html" if manifest else ""
             return "workbench_problem.html.j2", problem_context(self.shelf, [entry], problem, crumbs, prompt)
         crumbs = [*crumbs_of(self.shelf, entry, problem.problem_id), ("Prompt", "")]
         crumbs[-2] = (problem.problem_id, problem_link(entry, problem.problem_id))

@@ -7,14 +7,14 @@ from urllib.parse import quote
 
 from expo_bench.errors import UserError
 from expo_bench.reports.figures.heat import chain_tokens, step_labels
-from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, ScoredCandidate, number, read_chains
+from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, ScoredCandidate, number
 from expo_bench.reports.pages import trusted
 from expo_bench.reports.text import excerpt, short
 from expo_bench.reports.workbench.entries import Entry
 from expo_bench.reports.workbench.run_page import crumbs_of, tabs
 from expo_bench.reports.workbench.shelf import Shelf
 from expo_bench.rows import SOURCES
-from expo_bench.storage.run_folder import RunFolder, file_name
+from expo_bench.storage.run_folder import file_name
 
 MOST_MARKS = 1500
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 480, 56, 30
@@ -30,7 +30,9 @@ def plane_context(shelf: Shelf, entry: Entry, query: Mapping[str, str]) -> dict[
     Raises:
         UserError: the run has no scored candidates.
     """
-    [view] = read_chains([RunFolder(entry.path)])
+    view = shelf.chains(entry)
+    if view is None:
+        raise UserError(f"{entry.path} has no scored candidates")
     source, level = query.get("source", ""), query.get("level", "")
     kept = [one for one in view.scored if _chosen(one, source, level)]
     shown = kept[:MOST_MARKS]
@@ -118,12 +120,9 @@ def _key(series: int) -> str:
 
 def chain_context(shelf: Shelf, entry: Entry, name: str) -> dict[str, Any] | None:
     """Return what the template of one chain shows, token by token where that is known; None where there is none."""
-    run = RunFolder(entry.path)
-    if not run.likelihood_metrics_path.is_file():
-        return None
-    [view] = read_chains([run])
-    one = next((one for one in view.scored if chain_name(one) == name), None)
-    if one is None:
+    view = shelf.chains(entry)
+    one = next((one for one in view.scored if chain_name(one) == name), None) if view else None
+    if view is None or one is None:
         return None
     crumbs = [*crumbs_of(shelf, entry, "Likelihood"), (short(one.candidate.candidate_id, 60), "")]
     crumbs[-2] = ("Likelihood", f"{entry.address}/plane.html")
@@ -151,6 +150,7 @@ def chain_context(shelf: Shelf, entry: Entry, name: str) -> dict[str, Any] | Non
 
 def _tokens(view: ChainsView, one: ScoredCandidate) -> tuple[Any, str]:
     try:
-        return chain_tokens(view, one), ""
+        [chain] = chain_tokens(view, [one])
+        return chain, ""
     except (UserError, ImportError) as error:
         return None, f"Not shown token by token: {short(str(error), 300)}."

@@ -43,8 +43,23 @@ def _rendered(manifest: Manifest, messages: Any) -> str:
     return str(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True, **more))
 
 
-@lru_cache(maxsize=4)
 def _tokenizer(name: str, revision: str | None) -> Any:
+    found = _looked_for(name, revision)
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@lru_cache(maxsize=4)
+def _looked_for(name: str, revision: str | None) -> Any:
+    """Return the tokenizer, or why there is none: a site asks for each problem."""
+    try:
+        return _loaded(name, revision)
+    except (UserError, ImportError, OSError, ValueError, TypeError, KeyError) as error:
+        return error
+
+
+def _loaded(name: str, revision: str | None) -> Any:
     from expo_bench.engines.loading import find_model, load_tokenizer
 
     # what a run folder names is asked of no server

@@ -9,6 +9,8 @@ from urllib.parse import quote, urlencode
 
 import numpy as np
 
+from expo_bench.errors import UserError
+from expo_bench.reports.figures.heat import HeatChain, chain_tokens, step_labels
 from expo_bench.reports.likelihood_views import number
 from expo_bench.reports.result_tables import STATUS_WORDS
 from expo_bench.reports.text import Excerpt, excerpt, short
@@ -177,6 +179,8 @@ class SampleView:
     link: str
     text: Excerpt
     open: bool
+    tokens: HeatChain | None
+    """Token by token, where the sample was scored."""
     marked: list[tuple[str, bool]]
     """The text in parts, with those marked that the first run's sample does not have; empty where nothing is marked."""
 
@@ -220,6 +224,7 @@ def problem_context(
         "tab": "",
         "live": 0,
         "where": " · ".join(short(str(part), 80) for part in where if part),
+        "steps": step_labels(),
         "problem": {
             "question": excerpt(problem.question, _TEXT_LIMIT),
             "answer": excerpt(problem.answer, _TEXT_LIMIT),
@@ -237,6 +242,7 @@ def _column(shelf: Shelf, entry: Entry, problem_id: str, anchor: str) -> RunColu
     place = index.places.get(problem_id)
     rows = np.flatnonzero(table.problem == place) if place is not None else np.zeros(0, dtype=np.intp)
     rows = rows[np.argsort(table.sample[rows], kind="stable")]
+    scored = _scored(shelf, entry, problem_id)
     samples = []
     read = zip(index.samples.rows(rows.tolist()), _verdicts(index, table, rows.tolist()), strict=True)
     for position, (sample, (outcome, words, extracted)) in enumerate(read):
@@ -252,6 +258,7 @@ def _column(shelf: Shelf, entry: Entry, problem_id: str, anchor: str) -> RunColu
                 link=link,
                 text=excerpt(sample["text"], _TEXT_LIMIT),
                 open=position == 0 and bool(anchor),
+                tokens=scored.get((sample["sample_index"], sample["text"])),
                 marked=[],
             )
         )
@@ -260,6 +267,22 @@ def _column(shelf: Shelf, entry: Entry, problem_id: str, anchor: str) -> RunColu
     return RunColumn(
         name=short(entry.name, 80), link=f"{entry.address}/index.html", anchor=anchor, solved=solved, samples=samples
     )
+
+
+def _scored(shelf: Shelf, entry: Entry, problem_id: str) -> dict[tuple[int, str], HeatChain]:
+    """Return a problem's samples that were scored as candidates, by index and text, token by token."""
+    view = shelf.chains(entry)
+    own = re.compile(r"own-(\d+)")
+    places = {
+        (int(match[1]), one.candidate.text): one
+        for one in (view.scored if view else ())
+        if one.problem.problem_id == problem_id and (match := own.fullmatch(one.candidate.candidate_id))
+    }
+    try:
+        return dict(zip(places, chain_tokens(view, list(places.values())), strict=True)) if view and places else {}
+    except (UserError, ImportError):
+        # the tokenizer is not at hand; the page of the chain says so
+        return {}
 
 
 def _meta(sample: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import secrets
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 from expo_bench.errors import UserError
 from expo_bench.reports.pages import policy, render
@@ -45,7 +46,10 @@ def application(pages: Pages, token: str = "") -> "Starlette":
 def _answer(pages: Pages, request: "Request", token: str) -> "Response":
     from starlette.responses import FileResponse, RedirectResponse
 
-    address = request.url.path.lstrip("/")
+    # written in one way, whatever way it was asked in; of a decoded path nobody knows where a "?" began
+    raw = request.scope["raw_path"].decode("latin-1").partition("?")[0]
+    parts = [quote(unquote(part), safe="") for part in raw.split("/")]
+    address = "/".join(parts).lstrip("/")
     if token:
         given, _, address = address.partition("/")
         if not secrets.compare_digest(given.encode(), token.encode()):
@@ -53,11 +57,13 @@ def _answer(pages: Pages, request: "Request", token: str) -> "Response":
     elif request.headers.get("host", "").rpartition(":")[0] not in _NAMES and request.headers.get("host") not in _NAMES:
         return _page(403, _message("Not allowed", "This server answers to localhost alone."))
     if address == "" or address.endswith("/"):
-        return RedirectResponse(request.url.path.rstrip("/") + "/index.html")
+        # without empty parts: "//host" would lead to another server
+        return RedirectResponse("/" + "/".join([*filter(None, parts), "index.html"]))
     try:
         if file := pages.file(address):
-            # its own policy stands in it
-            return FileResponse(file, headers=_SAFE)
+            # whatever policy stands in it: the folder may have come from elsewhere
+            headers = {**_SAFE, "Content-Security-Policy": f"{policy()}; frame-ancestors 'none'"}
+            return FileResponse(file, headers=headers)
         query: dict[str, Any] = {}
         for name, value in request.query_params.multi_items():
             query.setdefault(name, []).append(value)

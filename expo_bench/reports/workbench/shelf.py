@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from expo_bench.errors import UserError
+from expo_bench.reports.likelihood_views import ChainsView, read_chains
 from expo_bench.reports.workbench.entries import Entry, find
 from expo_bench.reports.workbench.links import Links, ServedLinks
 from expo_bench.storage.ledger_folder import LedgerFolder
@@ -34,6 +35,7 @@ class Shelf:
         self._entries: tuple[float, list[Entry]] = (-_ENTRIES_SECONDS, [])
         self._indexes: OrderedDict[Path, SampleIndex] = OrderedDict()
         self._rollouts: OrderedDict[Path, RowIndex] = OrderedDict()
+        self._chains: tuple[Path, int, ChainsView] | None = None
         self._seen: dict[Path, deque[tuple[float, int]]] = {}
 
     def entries(self) -> list[Entry]:
@@ -81,6 +83,18 @@ class Shelf:
                 self._rollouts.popitem(last=False)
         found.refresh(seconds)
         return found
+
+    def chains(self, entry: Entry) -> ChainsView | None:
+        """Return a run's scored candidates; None where there are none."""
+        path = RunFolder(entry.path).likelihood_metrics_path
+        if not path.is_file() or not RunFolder(entry.path).candidates_path.is_file():
+            return None
+        written = path.stat().st_mtime_ns
+        with self._lock:
+            if self._chains is None or self._chains[:2] != (path, written):
+                [view] = read_chains([RunFolder(entry.path)])
+                self._chains = (path, written, view)
+            return self._chains[2]
 
     def rate(self, entry: Entry, count: int) -> float | None:
         """Return samples a second over the last minute in which somebody looked; None before the second look."""

@@ -2,20 +2,21 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from expo_bench.errors import UserError
-from expo_bench.reports.text import short
 from expo_bench.reports.workbench.entries import Entry
 from expo_bench.reports.workbench.links import SiteLinks
 from expo_bench.reports.workbench.pages_of import Pages
 from expo_bench.reports.workbench.plane import MOST_MARKS, chain_name
 from expo_bench.reports.workbench.sample_pages import PIECE, sample_rows
 from expo_bench.reports.workbench.shelf import Estimate, Shelf
+from expo_bench.rows import Problem
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder, file_name
 from expo_bench.storage.sample_index import SampleIndex
@@ -68,7 +69,7 @@ def _addresses(shelf: Shelf, links: SiteLinks, out: Path, advance: Callable[[str
             yield f"{name}.html"
             first = shelf.entry(links.sets[name][0], "run")
             for problem in shelf.index(first, 3600).problems if first else ():
-                yield f"{name}/{file_name(problem.problem_id)}.html"
+                yield f"{name}/{quote(file_name(problem.problem_id), safe='')}.html"
 
 
 def _of_run(shelf: Shelf, entry: Entry, out: Path) -> Iterator[str]:
@@ -78,17 +79,17 @@ def _of_run(shelf: Shelf, entry: Entry, out: Path) -> Iterator[str]:
     if not run.problems_path.is_file():
         return
     index = shelf.index(entry, 3600)
-    _write_pieces(entry, index, out)
+    _write_pieces(entry, index, shelf.cells(entry), out)
     yield f"{entry.address}/samples.html"
     yield f"{entry.address}/problems.html"
     for problem in index.problems:
-        yield f"{entry.address}/problems/{file_name(problem.problem_id)}.html"
+        name = quote(file_name(problem.problem_id), safe="")
+        yield f"{entry.address}/problems/{name}.html"
+        yield f"{entry.address}/prompts/{name}.html"
     if run.likelihood_metrics_path.is_file() and run.candidates_path.is_file():
-        from expo_bench.reports.likelihood_views import read_chains
-
         yield f"{entry.address}/plane.html"
-        [view] = read_chains([run])
-        for one in view.scored[:MOST_MARKS]:
+        view = shelf.chains(entry)
+        for one in view.scored[:MOST_MARKS] if view else ():
             yield f"{entry.address}/chains/{chain_name(one)}.html"
 
 
@@ -104,18 +105,33 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _write_pieces(entry: Entry, index: SampleIndex, out: Path) -> None:
+def _write_pieces(entry: Entry, index: SampleIndex, cells: Mapping[str, Mapping[str, Any]], out: Path) -> None:
     """Write the list of samples in pieces, which its page loads as it needs them; texts are in the problems' pages."""
     table = index.table()
     folder = out / unquote(entry.address) / "samples"
-    subjects = {problem.problem_id: problem.subject or "" for problem in index.problems}
+    more = {problem.problem_id: _more(problem, cells.get(problem.problem_id, {})) for problem in index.problems}
+    n, c = index.problem_counts()
     names = list(index.places)
     for number, first in enumerate(range(0, len(table.problem), PIECE)):
-        rows: list[list[Any]] = []
+        rows: list[dict[str, Any]] = []
         places = list(range(first, min(first + PIECE, len(table.problem))))
         for place, row in zip(places, sample_rows(entry, index, places), strict=True):
             problem_id = names[int(table.problem[place])]
             link = row.link.removeprefix(f"{entry.address}/")
-            known = [row.teaser, row.level, short(subjects.get(problem_id, ""), 60)]
-            rows.append([link, *known, row.sample, row.outcome, row.verdict, row.extracted, row.tokens, row.agreement])
+            at = int(table.problem[place])
+            rate = c[at] / n[at] if n[at] else None
+            own = {**asdict(row), "link": link, "rate": rate, **more.get(problem_id, {})}
+            rows.append(own)
         write_atomically(folder / f"{number}.json", json.dumps(rows, ensure_ascii=False).encode(errors="replace"))
+
+
+def _more(problem: Problem, cell: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the list is filtered by beside what it shows."""
+    guessable = cell.get("guessable")
+    return {
+        "problem": problem.problem_id,
+        "benchmark": problem.benchmark,
+        "subjects": [name for name in (problem.subject, *problem.domain) if name],
+        "cell": cell.get("cell", ""),
+        "guessable": "" if guessable is None else "yes" if guessable else "no",
+    }
