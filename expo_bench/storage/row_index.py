@@ -98,8 +98,10 @@ class RowIndex:
             head = kind.head.match(block, start, end) if kind.head else None
             # from behind: what lies between is not looked at
             tail = kind.tail.match(block, block.rfind(kind.tail_mark, start, end)) if head else None
-            known = head and tail and tail.start() > head.end()
-            numbers.append(kind.of_match(head.groups(), tail.groups()) if known else self._parsed(block[start:end]))
+            if head and tail and tail.start() > head.end():
+                numbers.append(kind.of_match(head.groups(), tail.groups()))
+            else:
+                numbers.append(self._parsed(block[start:end]))
             start = end
         self._parts.append(np.array(numbers, dtype=kind.dtype).T)
         self._starts.append(np.concatenate(([0], ends[:-1])) + self._position)

@@ -26,6 +26,7 @@ from expo_bench.storage.ledger_folder import LedgerFolder
 from expo_bench.storage.row_files import encode
 from expo_bench.storage.run_folder import RunFolder, file_name
 from expo_bench.storage.training_folder import TrainingFolder
+from tests import fakes
 from tests.reports.chain_runs import byte_tokenizer, make_chains_run
 from tests.synthetic_runs import GRADER, HOSTILE, make_run
 
@@ -42,7 +43,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_run(root / "hostile", model=HOSTILE[0], n_problems=20, texts=HOSTILE)
     make_training(root / "study" / "grpo" / "seed-0")
     (root / "study" / "study.yaml").write_text("seeds: [0]\n")
-    make_chains_run(root / "chains", byte_tokenizer(root / ".tokenizer"), texts=[HOSTILE[9], *HOSTILE], n_problems=6)
+    tokenizer = byte_tokenizer(root / ".tokenizer")
+    chains = make_chains_run(root / "chains", tokenizer, texts=[HOSTILE[9], *HOSTILE], n_problems=6)
+    own = [
+        fakes.sample(index=int(one.candidate_id[4:]), problem_id=one.problem_id, text=one.text)
+        for one in chains.candidates() if one.candidate_id.startswith("own-")
+    ]  # fmt: skip
+    chains.samples_path.write_bytes(b"".join(map(encode, own)))
     request = Request(base=root / "base", trained=(root / "deep" / "trained",), grader=GRADER)
     write_ledger(compare(request), root / "ledger")
     odd = make_run(root / ODD, model="org/odd", n_problems=3, n=2)

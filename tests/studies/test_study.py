@@ -73,6 +73,11 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
     assert all(run.done for run in runs(load_study(file), out))
     page = (out / "report.html").read_text()
     assert "In the end" in page and "method: expo_grpo" in page and (out / "figures/learning_curves_1.svg").is_file()
+    # each checkpoint has its report, which leads back
+    reports = re.findall(r'href="((?:grpo|expo)/seed-0/evaluations/[^"]+)"', page)
+    assert len(reports) == 6
+    for link in reports:
+        assert 'href="../../../../report.html"' in (out / link).read_text()
     # the held-out problems of the evaluation, and what the policies make of them
     held_out = {problem.problem_id for problem in RunFolder(out / "candidates").problems()}
     assert held_out == {
