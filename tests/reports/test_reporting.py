@@ -318,7 +318,8 @@ def test_outline_orders_benchmarks_and_levels() -> None:
         ([1, 2, 4], [2, 4]),
         ([1, 2, 4, 8, 16, 32, 64], [4, 16, 64]),
         ([1, 2, 4, 8, 16], [4, 8, 16]),
-        ([1, 3, 5, 6, 7], [3, 5, 7]),
+        ([1, 3, 5, 6, 7], [5, 6, 7]),
+        ([1, 2, 3, 5, 6], [2, 5, 6]),
     ],
 )
 def test_spread_ks_keeps_the_largest(ks: list[int], expected: list[int]) -> None:

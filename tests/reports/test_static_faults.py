@@ -5,17 +5,21 @@ import io
 import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from expo_bench import reporting
+from expo_bench.reports.figures.heat import _choose
 from expo_bench.reports.figures.ledger_figures import draw_ledger
 from expo_bench.reports.figures.run_figures import spread, told_apart
-from expo_bench.reports.likelihood_views import number
+from expo_bench.reports.likelihood_views import ScoredCandidate, number
 from expo_bench.reports.tables import Cell, Row, Table, as_csv, between
 from expo_bench.reports.training_page import training_page
+from expo_bench.rows import Source
 from expo_bench.studies.learning_curves import Point
 from expo_bench.studies.tables import end_table, level_tables
+from tests import fakes
 from tests.synthetic_runs import GRADER, make_run
 
 
@@ -137,3 +141,18 @@ def test_the_pages_of_a_study_lead_to_each_other(tmp_path: Path) -> None:
     assert 'href="evaluations/checkpoint-0/report.html"' in told
     # a copy elsewhere leads nowhere
     assert "report.html" not in reporting.report([run], tmp_path / "copy.html", grader=GRADER).read_text()
+
+
+def test_chains_side_by_side_repeat_each_other_only_where_there_is_no_other() -> None:
+    def scored(problem: str, source: Source, name: str, text: str) -> ScoredCandidate:
+        candidate = fakes.candidate(problem_id=problem, name=name, source=source, text=text)
+        likelihood: Any = None  # nothing of it decides
+        return ScoredCandidate(problem=fakes.problem(problem_id=problem), candidate=candidate, likelihood=likelihood)
+
+    same = [scored("a", "own_incorrect", "own-0", "x"), scored("a", "self_explanation", "self_explanation-0", "x ")]
+    assert [one.candidate.candidate_id for one in _choose(same)] == ["self_explanation-0", "own-0"]
+    another = [*same, scored("a", "own_incorrect", "own-1", "y")]
+    assert [one.candidate.candidate_id for one in _choose(another)] == ["self_explanation-0", "own-1"]
+    # a problem whose chains differ comes before one whose chains are alike
+    better = [scored("b", "own_incorrect", "own-0", "u"), scored("b", "self_explanation", "self_explanation-0", "v")]
+    assert {one.problem.problem_id for one in _choose([*same, *better])} == {"b"}

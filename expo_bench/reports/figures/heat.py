@@ -1,6 +1,6 @@
 """One problem's candidates, token by token, with the log-probability of each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -105,20 +105,26 @@ def decoded(tokenizer: Any, token_ids: Sequence[int]) -> list[tuple[str, int]]:
 
 
 def _choose(scored: Sequence[ScoredCandidate]) -> list[ScoredCandidate]:
-    """Return the first candidate of each source of the problem to show; one that repeats another is passed over."""
-    problems: dict[str, dict[str, ScoredCandidate]] = {}
+    """Return a candidate of each source of the problem to show: the first that repeats no other, or else the first."""
+    problems: dict[str, dict[str, list[ScoredCandidate]]] = {}
     for one in sorted(scored, key=lambda one: (one.problem.problem_id, one.candidate.candidate_id)):
-        shown = problems.setdefault(one.problem.problem_id, {})
-        if all(one.candidate.text.strip() != other.candidate.text.strip() for other in shown.values()):
-            shown.setdefault(one.candidate.source, one)
-
-    def wanted(problem: dict[str, ScoredCandidate]) -> tuple[int, int]:
-        return len(problem), next(iter(problem.values())).problem.level or 0
-
+        problems.setdefault(one.problem.problem_id, {}).setdefault(one.candidate.source, []).append(one)
     if not problems:
         return []
-    found = max(problems.values(), key=wanted)
-    return [found[source] for source in SOURCE_WORDS if source in found]
+    chosen = [_of_each(sources) for sources in problems.values()]
+    return max(chosen, key=lambda own: (len(own), len({_text(one) for one in own}), own[0].problem.level or 0))
+
+
+def _of_each(sources: Mapping[str, Sequence[ScoredCandidate]]) -> list[ScoredCandidate]:
+    found: list[ScoredCandidate] = []
+    for own in (sources[source] for source in SOURCE_WORDS if source in sources):
+        seen = {_text(one) for one in found}
+        found.append(next((one for one in own if _text(one) not in seen), own[0]))
+    return found
+
+
+def _text(one: ScoredCandidate) -> str:
+    return one.candidate.text.strip()
 
 
 def chain_tokens(view: ChainsView, chosen: Sequence[ScoredCandidate]) -> list[HeatChain]:
