@@ -2,6 +2,8 @@
 
 The imports of a small run take longer than its steps. A fork has computed nothing before its run begins, so the run
 is that of a process of its own: it shares no state with the runs before it, and fails or is killed alone.
+multiprocessing's own fork server ends its children without their exit handlers, by which trackers write what they still
+hold.
 """
 
 import contextlib
