@@ -188,6 +188,7 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     base = base_of(files)
     if base is not None:
         return _merged(files, base, dtype, device)
+    import torch
     from transformers import AutoModelForCausalLM, GgufConfig
     from transformers.utils import logging as told
 
@@ -198,7 +199,7 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
     try:
         model = AutoModelForCausalLM.from_pretrained(
             files.path,
-            dtype=_chosen_dtype(files, dtype, device),
+            dtype=getattr(torch, fast_dtype(files, dtype, device)),
             use_safetensors=files.gguf_file is None,
             **files.arguments(),
             **extra,
@@ -209,6 +210,8 @@ def load_model(files: ModelFiles, dtype: str, device: str) -> Any:
 
 
 def _merged(files: ModelFiles, base: ModelFiles, dtype: str, device: str) -> Any:
+    import torch
+
     try:
         from peft import PeftModel
     except ImportError as error:
@@ -220,7 +223,7 @@ def _merged(files: ModelFiles, base: ModelFiles, dtype: str, device: str) -> Any
     model = load_model(base, "float32", "cpu")
     try:
         merged = PeftModel.from_pretrained(model, files.path).merge_and_unload()
-        merged = merged.eval().to(device=device, dtype=_chosen_dtype(root, dtype, device))
+        merged = merged.eval().to(device=device, dtype=getattr(torch, fast_dtype(root, dtype, device)))
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         raise _cannot_load(files, error) from error
     # adapters that are trained on top of this model have this folder as their base
@@ -228,26 +231,20 @@ def _merged(files: ModelFiles, base: ModelFiles, dtype: str, device: str) -> Any
     return merged
 
 
-def _chosen_dtype(files: ModelFiles, dtype: str, device: str) -> Any:
+def fast_dtype(files: ModelFiles, dtype: str, device: str) -> str:
+    """Return the name of the type that weights are held in; see `load_model` for "auto"."""
     import torch
     from transformers import AutoConfig
 
     if dtype != "auto":
-        return getattr(torch, dtype)
-    if files.gguf_file:
-        return _fast_dtype(torch.float16, device)
-    config = AutoConfig.from_pretrained(files.path, revision=files.revision, trust_remote_code=False)
-    return _fast_dtype(config.dtype or torch.float32, device)
-
-
-def _fast_dtype(own: Any, device: str) -> Any:
-    import torch
-
-    if own == torch.float32:
-        return own
+        return dtype
+    if not files.gguf_file:
+        config = AutoConfig.from_pretrained(files.path, revision=files.revision, trust_remote_code=False)
+        if config.dtype in (None, torch.float32):
+            return "float32"
     if device.startswith("cpu"):
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
-    return torch.bfloat16 if not device.startswith("cuda") or torch.cuda.is_bf16_supported() else torch.float16
+        return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+    return "bfloat16" if not device.startswith("cuda") or torch.cuda.is_bf16_supported() else "float16"
 
 
 def _cannot_load(files: ModelFiles, error: Exception) -> UserError:

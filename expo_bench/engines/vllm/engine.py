@@ -21,7 +21,7 @@ from expo_bench.engines.loading import base_of, check_hub, find_model
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.vllm.adapters import adapter_options, load_adapter
 from expo_bench.engines.vllm.errors import load_failure, short_reason, step, watch
-from expo_bench.engines.vllm.options import check_early, resolved
+from expo_bench.engines.vllm.options import check_early, cpu_dtype, resolved
 from expo_bench.engines.vllm.scoring import MOST_LISTED, score
 from expo_bench.engines.vocabulary import OwnTokenizer
 from expo_bench.errors import UserError, install
@@ -96,6 +96,8 @@ class VllmEngine(OwnTokenizer):
 
     def _load(self, dtype: str, options: dict[str, Any]) -> Any:
         files = self._base or self._files
+        if self._on_cpu:
+            dtype = cpu_dtype(files, dtype)
         own_tokenizer = Path(self._files.path, "tokenizer_config.json").is_file()
         try:
             with standard_output_to_error():

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from expo_bench.engines.loading import ModelFiles, fast_dtype
 from expo_bench.errors import UserError
 
 # what the engine sets itself: `sum_logprob` needs the raw mode, and a checkpoint's own code is never run
@@ -55,3 +56,21 @@ def resolved(vllm: Any, options: Mapping[str, Any], *, on_cpu: bool) -> dict[str
             hint = f"; is {near[0]} meant?" if near else ""
             raise UserError(f"engine_options.{name}: vLLM {vllm.__version__} has no such option{hint}")
     return {**_DEFAULTS, **(_CPU_DEFAULTS if on_cpu else {}), **options}
+
+
+def cpu_dtype(files: ModelFiles, dtype: str) -> str:
+    """Return the type that weights are held in on a processor.
+
+    vLLM's own "auto" is the checkpoint's type. Half precision is many times slower than float32 on processors without
+    instructions for it, which are most. What is quantised is left to vLLM.
+    """
+    from transformers import AutoConfig
+
+    if dtype != "auto":
+        return dtype
+    try:
+        config = AutoConfig.from_pretrained(files.path, revision=files.revision, trust_remote_code=False)
+    except (OSError, ValueError):
+        # a model that vLLM alone knows, or a damaged one, of which it tells
+        return dtype
+    return dtype if hasattr(config, "quantization_config") else fast_dtype(files, dtype, "cpu")

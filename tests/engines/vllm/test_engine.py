@@ -18,10 +18,11 @@ from safetensors.numpy import save_file
 from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.choosing import engine_name
-from expo_bench.engines.loading import find_model
+from expo_bench.engines.loading import ModelFiles, find_model
 from expo_bench.engines.vllm import engine as subject
 from expo_bench.engines.vllm.adapters import adapter_options
 from expo_bench.engines.vllm.engine import VllmEngine
+from expo_bench.engines.vllm.options import cpu_dtype
 from expo_bench.errors import UserError
 
 PARAMS = SamplingParams(temperature=0.8, top_p=0.9, max_tokens=10, stop=("END",))
@@ -423,3 +424,24 @@ def test_usable(
     monkeypatch.setattr(importlib.metadata, "version", lambda name: version)
     monkeypatch.setattr(subject, "_ACCELERATORS", (str(tmp_path if device else tmp_path / "none"),))
     assert subject.usable() is usable
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "expected"),
+    [
+        ({"dtype": "bfloat16"}, "auto", "float32"),
+        ({"dtype": "float32"}, "auto", "float32"),
+        ({"dtype": "bfloat16"}, "bfloat16", "bfloat16"),
+        ({"dtype": "bfloat16", "quantization_config": {"quant_method": "fp8"}}, "auto", "auto"),
+        ({"model_type": "only-vllm-knows"}, "auto", "auto"),
+    ],
+)
+def test_half_precision_on_a_processor_without_it(
+    config: dict[str, Any], asked: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: False)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    assert cpu_dtype(ModelFiles(path=str(tmp_path)), asked) == expected
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    if config == {"dtype": "bfloat16"}:
+        assert cpu_dtype(ModelFiles(path=str(tmp_path)), asked) == "bfloat16"
