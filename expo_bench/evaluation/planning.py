@@ -82,7 +82,7 @@ def warnings(planned: Plan) -> list[str]:
     The gold answers of a benchmark with a known digest were read when it was taken up.
     """
     found = [line for one in planned.loaded for line in one.warnings]
-    strange = [one for one in planned.loaded if one.provenance["digest_status"] != "match"]
+    strange = [one for one in planned.loaded if one.provenance.get("digest_status") in ("unknown", "changed")]
     for one in strange:
         if unread := unread_golds(problem.answer for problem in one.problems):
             found.append(f"{one.provenance['name']}: {unread}")

@@ -8,6 +8,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Request, SamplingParams
 from expo_bench.engines.loading import find_model, load_tokenizer
 from expo_bench.engines.transformers.engine import TransformersEngine
@@ -91,7 +92,7 @@ def test_the_tokens_of_a_text_are_those_of_safetensors(tmp_path: Path, wish: boo
 
 def test_completions_are_those_of_generate(tmp_path: Path) -> None:
     path = written(tmp_path / "tiny.gguf", wish=True)
-    engine = TransformersEngine(str(path), dtype="float32")
+    engine = TransformersEngine(EngineSpec(model=str(path), dtype="float32"))
     messages = (Message(role="user", content="the sum"),)
     model = AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file=path.name, dtype=torch.float32)
     expected = reference(tmp_path / "folder", adds_bos=True)
