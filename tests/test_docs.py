@@ -57,7 +57,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in rows.items():
         (data / f"{name}.jsonl").write_text(json.dumps(content) + "\n")
     shutil.copytree(ROOT / "train", folder / "train")
-    (folder / "my.jsonl").write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2", "level": 1}) + "\n")
+    own = {"question": "What is 1 + 1?", "answer": "2", "level": 1}
+    (folder / "my.jsonl").write_text(json.dumps(own) + "\n")
     theirs = {"problem": "What is 1 + 1?", "gt": "2", "outputs": [{"response": "\\boxed{2}"}]}
     (folder / "theirs.jsonl").write_text(json.dumps(theirs) + "\n")
     (folder / "odd.csv").write_text('prompt,target\n"What is 1 + 1?",2\n')
@@ -72,7 +73,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("gsm8k", "math"):
         (folder / "results" / f"qwen-zero-{name}").mkdir()
         for part in ("train", "held_out"):
-            shutil.copy(folder / "my.jsonl", folder / "results" / f"qwen-zero-{name}" / f"{part}.jsonl")
+            rows_of = folder / "results" / f"qwen-zero-{name}" / f"{part}.jsonl"
+            rows_of.write_text(json.dumps({**own, "solution": "It is \\boxed{2}."}) + "\n")
     for name in ("transformers", "vllm", "server", "base", "trained"):
         shutil.copytree(folder / "results/micro", folder / "results" / name)
     return folder
