@@ -6,6 +6,7 @@ import pytest
 
 from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Request, SamplingParams
+from expo_bench.engines.loading import fast_dtype, find_model
 from expo_bench.engines.rendering import prompt_ids
 from expo_bench.engines.vllm.engine import VllmEngine
 from tests.real.conftest import question
@@ -127,5 +128,6 @@ def test_the_gauge_tells_what_is_written(engine: VllmEngine, real_requests: list
 
 def test_description(engine: VllmEngine, real_model: str) -> None:
     described = engine.describe()
-    assert (described["engine"], described["dtype"], described["name"]) == ("vllm", "bfloat16", real_model)
+    dtype = fast_dtype(find_model(real_model), "auto", "cpu")
+    assert (described["engine"], described["dtype"], described["name"]) == ("vllm", dtype, real_model)
     assert described["weights_digest"]
