@@ -59,7 +59,7 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path, where: str) 
         write_atomically(tmp_path / where / "metrics.json", "{}")
     with pytest.raises(UserError, match="cannot write"):
         Appender(tmp_path / where / "samples.jsonl")
-    with pytest.raises(UserError, match="cannot write"):
+    with pytest.raises(UserError, match="cannot make the folder"):
         RunFolder(tmp_path / where).lock()
 
 
