@@ -1,6 +1,7 @@
 """Settings that must stand before torch is imported, and what several folders of tests ask for."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from tests.faults.table import Faults
 
 # the models of the tests are tiny: threads that wait for each other would take most of the time on a busy machine
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# a shell that starts the tests in the background has them ignore ctrl-C, and so the commands that they start and stop
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BEGIN, END = "<!-- faults: written by make test-faults -->", "<!-- end of faults -->"
 

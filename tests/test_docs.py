@@ -127,6 +127,13 @@ def test_command(page: str, line: str, workplace: Path, monkeypatch: pytest.Monk
         # it would serve until ctrl-C; tests/reports/test_workbench.py asks it for its pages
         monkeypatch.setattr("expo_bench.reports.workbench.server.serve", lambda *_: None)
         _here(words[1:], workplace, monkeypatch)
+    elif words[:2] == ["expo-bench", "view"]:
+        # of all that the pages have left a site takes a minute; tests/reports/test_workbench.py writes larger ones
+        few = workplace / "few"
+        shutil.copytree(workplace / "results/micro", few / "results/micro")
+        _here(words[1:], few, monkeypatch)
+    elif words[:4] == ["expo-bench", "eval", "-m", "micro"]:
+        _here([*words[1:], "limit=10"], workplace, monkeypatch)
     elif words[0] == "expo-bench":
         # a model from the hub, or an engine that is not installed: the plan shows that the command is a valid one
         real = (

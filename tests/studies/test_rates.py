@@ -51,23 +51,3 @@ def test_a_seed_that_is_reported_is_not_chosen_on(tmp_path):
     file.write_text(yaml.safe_dump(content))
     found = CliRunner().invoke(app, ["study", str(file), "--dry-run"])
     assert "rates.seeds may hold none of seeds" in str(found.exception)
-
-
-def test_a_study_with_a_grid_from_its_file_to_its_page(tmp_path):
-    file, out = tmp_path / "tiny.yaml", tmp_path / "out"
-    content = {"seeds": [0], "shared": {**SHARED, "steps": 1}, "arms": {"a": {"method": "grpo"}}}
-    file.write_text(yaml.safe_dump({**content, "rates": {"values": [1e-3, 1e-2], "seeds": [7]}}))
-    planned = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--dry-run"])
-    assert "3 of 3 runs are left" in planned.stderr
-    done = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--jobs", "2"])
-    assert done.exit_code == 0, done.output
-    chosen = json.loads((out / "rates.json").read_text())["chosen"]["a"]
-    recipe = yaml.safe_load((out / "a/seed-0/recipe.yaml").read_text())
-    assert recipe["learning_rate"] == chosen in (1e-3, 1e-2)
-    planned = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--dry-run"])
-    assert "0 of 3 runs are left" in planned.stderr
-    # a run that a release with another grader finished
-    [graded] = (out / "rates").glob("a_0.001/seed-7/evaluations/checkpoint-1/grades/*")
-    graded.rename(graded.with_name("former-grader.jsonl"))
-    refused = CliRunner().invoke(app, ["study", str(file), "-o", str(out)])
-    assert "has no verdict of the grader of this release" in str(refused.exception)

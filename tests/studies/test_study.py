@@ -12,7 +12,6 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import learning_curves
 from expo_bench.studies.study import Study, _take_base_evaluation, candidates_config, load_study, runs
-from expo_bench.trainers.training import recipe_yaml
 
 SHARED = {
     "model": "micro", "benchmark": "micro", "levels": [1], "limit": 8, "steps": 2, "prompts_per_step": 2,
@@ -57,8 +56,12 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
     file = tmp_path / "tiny.yaml"
     arms = {"grpo": {"method": "grpo"}, "expo": {"method": "expo_grpo"}}
     candidates = {"n": 2, "per_source": 1}
-    file.write_text(yaml.safe_dump({"seeds": [0], "shared": SHARED, "arms": arms, "candidates": candidates}))
+    asked = {"seeds": [0], "shared": SHARED, "arms": arms, "candidates": candidates}
+    asked["rates"] = {"values": [1e-3, 1e-2], "seeds": [7]}
+    file.write_text(yaml.safe_dump(asked))
     out = tmp_path / "out"
+    planned = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--dry-run"])
+    assert "6 of 6 runs are left" in planned.stderr
     done = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--jobs", "2", "--json"])
     assert done.exit_code == 0, done.output
     points = json.loads(done.stdout)["curves"]
@@ -84,16 +87,29 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
         problem.problem_id for problem in RunFolder(out / "expo/seed-0/evaluations/checkpoint-2").problems()
     }
     assert "Candidates and their likelihood" in page and "after expo</h4>" in page and "base: self-explanation" in page
+    # each arm took the better one of its rates
+    chosen = json.loads((out / "rates.json").read_text())["chosen"]
+    for arm in arms:
+        recipe = yaml.safe_load((out / arm / "seed-0/recipe.yaml").read_text())
+        assert recipe["learning_rate"] == chosen[arm] in (1e-3, 1e-2)
     # nothing is made again
+    planned = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--dry-run"])
+    assert "0 of 6 runs are left" in planned.stderr
     stages = {path: path.stat().st_mtime_ns for path in (out / "candidates").rglob("*.json*")}
     assert CliRunner().invoke(app, ["study", str(file), "-o", str(out)]).exit_code == 0
     assert stages == {path: path.stat().st_mtime_ns for path in (out / "candidates").rglob("*.json*")}
     # another recipe in the same folder is refused, and nothing is written over
-    run = runs(load_study(file), out)[0]
-    file.write_text(yaml.safe_dump({"seeds": [0], "shared": {**SHARED, "steps": 3}, "arms": arms}))
-    refused = CliRunner().invoke(app, ["study", str(file), "-o", str(out)])
+    made = (out / "grpo/seed-0/recipe.yaml").read_text()
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({"seeds": [0], "shared": {**SHARED, "steps": 3}, "arms": arms}))
+    refused = CliRunner().invoke(app, ["study", str(other), "-o", str(out)])
     assert "was made with another " in str(refused.exception)
-    assert run.folder.recipe_path.read_text() == recipe_yaml(run.recipe)
+    assert (out / "grpo/seed-0/recipe.yaml").read_text() == made
+    # a run that a release with another grader finished
+    [graded] = (out / "rates").glob("grpo_0.001/seed-7/evaluations/checkpoint-2/grades/*")
+    graded.rename(graded.with_name("former-grader.jsonl"))
+    refused = CliRunner().invoke(app, ["study", str(file), "-o", str(out)])
+    assert "has no verdict of the grader of this release" in str(refused.exception)
 
 
 def test_candidates_are_of_the_shared_policy_and_the_held_out_problems():
