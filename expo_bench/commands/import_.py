@@ -24,6 +24,7 @@ def import_(
     benchmark: Annotated[
         str | None, typer.Option(help="Benchmark of all files. [default: told by the task's name]")
     ] = None,
+    split: Annotated[str, typer.Option(help="Split of the benchmark: samples of training are of train.")] = "test",
     model: Annotated[
         str | None, typer.Option("-m", "--model", help="The policy's name. [default: told by the file or its folder]")
     ] = None,
@@ -57,7 +58,14 @@ def import_(
     reading = Reading(**load_settings(ReadingSettings, None, settings).reading())
     with TerminalProgress() as progress:
         manifest = import_run(
-            files, run, benchmark=benchmark, format=format, reading=reading, model=model, note=progress.note
+            files,
+            run,
+            benchmark=benchmark,
+            format=format,
+            reading=reading,
+            model=model,
+            split=split,
+            note=progress.note,
         )
     with run.lock(), TerminalProgress() as progress:
         grading.grade(run, on_grade=counting(progress, manifest.counts["samples"]))

@@ -24,11 +24,18 @@ _INSIDE = re.compile(
     r"(?:=|<|>|\\(?:le|leq|ge|geq|ne|neq|approx|equiv|in|to|quad|qquad|text\{[^{}]*\})(?![A-Za-z])|,|;|&|\\\\|\.(?!\d))"
 )
 _OUTSIDE = re.compile(r"\s+|[,;:?!]|\.(?!\d)|=")
+_WRAPPER = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt)?|mathrm|mathbf|mbox|operatorname)\s*\{([^{}]*)\}")
+_WORDS = re.compile(r"\(?[A-Za-z][A-Za-z\s'-]*\)?")
 _EDGE = "\x00"
 
 
 def is_copied(problem: str, gold: str, answer: str) -> bool:
-    """Return whether a formula stands in the problem and is not the gold answer's own text; linear in the problem."""
+    """Return whether a formula stands in the problem and is not the gold answer's own text; linear in the problem.
+
+    Words are no formula: of (north, south, east or west), east is chosen.
+    """
+    if _WORDS.fullmatch(_WRAPPER.sub(r"\1", answer).strip(" .$")):
+        return False
     copy = _squeezed(answer)
     if not copy or copy == _squeezed(gold):
         return False

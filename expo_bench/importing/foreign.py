@@ -9,12 +9,23 @@ from typing import Any
 from expo_bench.problems.files import benchmark_name
 from expo_bench.rows import Problem
 
+_PART = r"([-_](default|main|test|nofigures|agg\d*|(AIME(20)?\d\d[-_])?I{1,2}|Level[-_ ]?[1-5]))?"
+"""What harnesses put behind a benchmark's name: a subset, a split, a variant of the task with the same problems."""
 _TASKS = {
-    "math500": r"(hendrycks_|minerva_)?math_?500",
+    "math500": rf"(hendrycks_|minerva_)?math[-_]?500{_PART}",
     "math": r"(hendrycks_|minerva_)math(_\w+)?|math(:\w+|_cot:\w+)",
-    "gsm8k": r"gsm8k(_cot\w*|_leaderboard)?",
-    "aime24": r"aime_?(20)?24",
-    "aime25": r"aime_?(20)?25",
+    "gsm8k": rf"gsm8k(_cot\w*|_leaderboard)?{_PART}",
+    "aime24": rf"aime[-_]?(20)?24{_PART}",
+    "aime25": rf"aime[-_]?(20)?25{_PART}",
+    "aime26": rf"aime[-_]?(20)?26{_PART}",
+    "amc23": rf"amc[-_]?(20)?23{_PART}",
+    "hmmt-feb25": rf"hmmt[-_]?feb[-_]?(20)?25{_PART}",
+    "hmmt-nov25": rf"hmmt[-_]?nov[-_]?(20)?25{_PART}",
+    "hmmt-feb26": rf"hmmt[-_]?feb[-_]?(20)?26{_PART}",
+    "brumo25": rf"brumo[-_]?(20)?25{_PART}",
+    "cmimc25": rf"cmimc[-_]?(20)?25{_PART}",
+    "olympiadbench": rf"olympiad[-_]?bench{_PART}",
+    "beyondaime": rf"beyond[-_]?aime{_PART}",
 }
 _SEED = re.compile(r"[-_.](?:rs|seed|run)[-_]?\d+$")
 _MODEL_BEFORE_TASK = "pretrained"
@@ -66,7 +77,9 @@ def moment(path: Path) -> str:
 def task_of(path: Path) -> str:
     """Return the task in a file's name: samples_TASK_DATE, details_TASK|SHOTS_DATE or details_SUITE|TASK|SHOTS_DATE."""
     stamp = STAMP.fullmatch(path.stem)
-    words = (stamp["task"] if stamp else _SEED.sub("", benchmark_name(path))).split("|")
+    task = stamp["task"] if stamp else _SEED.sub("", benchmark_name(path))
+    # on disks that know no "|", lighteval wrote two underscores
+    words = re.split(r"\||__", task) if path.stem.startswith("details_") else task.split("|")
     return words[1] if len(words) > 2 else words[0]
 
 
@@ -77,8 +90,12 @@ def benchmark_of(task: str, named: str | None) -> str:
     if task.startswith(_MODEL_BEFORE_TASK):  # lm-eval 0.4.0 to 0.4.2 wrote model arguments and task into one name
         parts = task.split("_")
         tails = ["_".join(parts[at:]) for at in range(1, len(parts))]
-        task = next((tail for tail in tails if any(re.fullmatch(one, tail) for one in _TASKS.values())), task)
-    return next((name for name, tasks in _TASKS.items() if re.fullmatch(tasks, task)), re.sub(r"[^\w.-]+", "-", task))
+        task = next((tail for tail in tails if _known(tail)), task)
+    return _known(task) or re.sub(r"[^\w.-]+", "-", task)
+
+
+def _known(task: str) -> str | None:
+    return next((name for name, tasks in _TASKS.items() if re.fullmatch(tasks, task, re.IGNORECASE)), None)
 
 
 def seed_of(value: Any) -> int | None:

@@ -40,6 +40,7 @@ def import_run(
     format: str = "auto",
     reading: Reading | None = None,
     model: str | None = None,
+    split: str = DEFAULT_SPLIT,
     note: Callable[[str], None] | None = None,
 ) -> Manifest:
     """Write problems, samples and manifest of a run from anyone's files, and their own verdicts as grades of `file`.
@@ -54,6 +55,7 @@ def import_run(
         format: "lm-eval", "lighteval", "mapping", or "auto" to tell it from the fields of the first row.
         reading: how files of other shapes are read.
         model: the policy's name, where the files do not tell it.
+        split: of the benchmark; samples of training are of "train".
         note: called with each line that the user should read.
 
     Raises:
@@ -64,7 +66,7 @@ def import_run(
     digests = {path: _file_digest(path) for path in paths}
     if len(set(digests.values())) < len(paths):
         raise UserError("two of the files are the same: their samples would count twice")
-    read = [_read(path, format, benchmark, reading or Reading(), model) for path in paths]
+    read = [_read(path, format, benchmark, reading or Reading(), model, split) for path in paths]
     kinds = {kind for kind, _ in read}
     if len(kinds) > 1:
         raise UserError("the files are of two harnesses: import those of each into a run of its own")
@@ -92,7 +94,7 @@ def import_run(
 
 
 def _read(
-    path: Path, format: str, benchmark: str | None, reading: Reading, model: str | None
+    path: Path, format: str, benchmark: str | None, reading: Reading, model: str | None, split: str
 ) -> tuple[str, ForeignFile]:
     """Return the kind of a file, and what it holds."""
     start = list(islice(containers.read(path), 1))
@@ -100,9 +102,9 @@ def _read(
         raise UserError(f"{path} holds no samples")
     kind = _kind(start[0][1], reading) if format == "auto" else format
     if kind == "mapping":
-        found = read_mapped(path, list(containers.read(path)), reading, benchmark, model)
+        found = read_mapped(path, list(containers.read(path)), reading, benchmark, model, split)
         return str((found.mapping or {}).get("preset", kind)), found
-    found = read_lm_eval(path, benchmark) if kind == "lm-eval" else read_lighteval(path, benchmark)
+    found = (read_lm_eval if kind == "lm-eval" else read_lighteval)(path, benchmark, split)
     return kind, replace(found, model={**found.model, "name": model}) if model else found
 
 
@@ -236,7 +238,7 @@ def _manifest(
 
 def _provenance(one: ForeignFile, read: Sequence[ForeignFile], problems: Sequence[Problem]) -> dict[str, Any]:
     own = [problem for problem in problems if problem.benchmark == one.benchmark]
-    known = PUBLISHED[one.benchmark].digests.get(DEFAULT_SPLIT) if one.benchmark in PUBLISHED else None
+    known = PUBLISHED[one.benchmark].digests.get(own[0].split) if one.benchmark in PUBLISHED else None
     return {
         "name": one.benchmark,
         "split": own[0].split,

@@ -17,7 +17,7 @@ _Row = tuple[str, list[str | None], list[int] | None, int | None, bool | None]
 """Prompt, completions, their tokens, the task's token limit, lighteval's verdict where there is one completion."""
 
 
-def read_lighteval(path: Path, named: str | None) -> ForeignFile:
+def read_lighteval(path: Path, named: str | None, split: str) -> ForeignFile:
     """Read a details_*.parquet and, where lighteval left it, its results_*.json.
 
     Its rows hold prompts, not questions: the benchmark's problems are loaded and looked for in them.
@@ -35,7 +35,7 @@ def read_lighteval(path: Path, named: str | None) -> ForeignFile:
     rows = _lighteval_rows(path)
     if not rows:
         raise UserError(f"{path} holds no samples")
-    problems = load(benchmark).problems
+    problems = load(benchmark, split=split).problems
     general = read_results(_lighteval_results(path)).get("config_general") or {}
     config = general.get("model_config") or general
     generation = config.get("generation_parameters") or {}

@@ -16,7 +16,6 @@ from expo_bench.problems import BENCHMARKS, fields, published
 from expo_bench.problems.base import BadRow, Entry
 from expo_bench.problems.gsm8k import GSM8K
 from expo_bench.problems.identity import with_ids
-from expo_bench.problems.loading import DEFAULT_SPLIT
 from expo_bench.problems.reading import containers, values
 
 PUBLISHED = {name: one for name in BENCHMARKS if (one := published(name)) and not one.has_choices}
@@ -35,7 +34,7 @@ def read_results(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_lm_eval(path: Path, named: str | None) -> ForeignFile:
+def read_lm_eval(path: Path, named: str | None, split: str) -> ForeignFile:
     """Read a samples_*.jsonl and, where it lies beside, the results_*.json of the same moment.
 
     Raises:
@@ -49,7 +48,7 @@ def read_lm_eval(path: Path, named: str | None) -> ForeignFile:
     if not lines:
         raise UserError(f"{path} holds no samples")
     entries = [_entry(line.doc, benchmark, f"{path}, doc_id {line.doc_id}") for line in lines]
-    problems = with_ids(entries, benchmark, DEFAULT_SPLIT)
+    problems = with_ids(entries, benchmark, split)
     config = results.get("config") or {}
     return ForeignFile(
         path=path,

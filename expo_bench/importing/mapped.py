@@ -12,7 +12,7 @@ from expo_bench.problems import BENCHMARKS, Reading, load
 from expo_bench.problems.base import BadRow, Entry, Row
 from expo_bench.problems.files import SKIP
 from expo_bench.problems.identity import with_ids
-from expo_bench.problems.loading import DEFAULT_SPLIT, rows_of
+from expo_bench.problems.loading import rows_of
 from expo_bench.problems.reading import containers, values
 from expo_bench.problems.reading.entries import each, entry, refuse_bad
 from expo_bench.problems.reading.joining import Table, table
@@ -38,7 +38,7 @@ class _Found:
 
 
 def read_mapped(
-    path: Path, rows: Sequence[tuple[str, Row]], reading: Reading, named: str | None, model: str | None
+    path: Path, rows: Sequence[tuple[str, Row]], reading: Reading, named: str | None, model: str | None, split: str
 ) -> ForeignFile:
     """Read a file by its mapping; rows with the same id, question and gold answer are samples of one problem.
 
@@ -48,12 +48,13 @@ def read_mapped(
         reading: what the user declared.
         named: the benchmark, where the user names it; its problems are looked for where the rows have no gold answer.
         model: the policy, where the user names it.
+        split: of the benchmark.
 
     Raises:
         UserError: the file is unknown and nothing is declared, or a row cannot be read.
     """
     first = rows[0][1]
-    mapping = choose(reading, "samples", first, None)
+    mapping = choose(reading, "samples", [row for _, row in rows], None)
     if mapping is None or not mapping.has("text"):
         raise UserError(f"{path} is no file of samples that is known here; {advice('samples', first, mapping)}")
     other = reading.join or (named if named in BENCHMARKS and mapping.has("key") else None)
@@ -68,7 +69,7 @@ def read_mapped(
     task = str(mapping.value("benchmark", place) or task_of(path)).rpartition("/")[2]
     benchmark = benchmark_of(task, named if named is None or named in BENCHMARKS else Path(named).stem)
     grouped = _grouped(read)
-    problems = _problems(path, grouped, benchmark, named)
+    problems = _problems(path, grouped, benchmark, named, split)
     unanswered = sum(not one.answer for one in problems)
     warnings = [f"{path}: {len(left_out)} rows are left out, the first: {left_out[0]}"] if left_out else []
     if unanswered:
@@ -102,7 +103,7 @@ def attempts(path: Path, reading: Reading) -> list[dict[str, Any]]:
         UserError: as `read_mapped`; a row without a completion or a gold answer counts as one that cannot be read.
     """
     rows = list(containers.read(path))
-    mapping = choose(reading, "samples", rows[0][1], None) if rows else None
+    mapping = choose(reading, "samples", [row for _, row in rows], None) if rows else None
     if mapping is None or not mapping.has("text") or not mapping.has("answer"):
         raise UserError(f"{path}: {advice('samples', rows[0][1] if rows else {}, mapping)}")
     joined = table(reading.join, rows_of(reading.join), mapping) if reading.join else None
@@ -164,12 +165,12 @@ def _grouped(read: Sequence[tuple[str, _Found]]) -> list[_Found]:
     return list(groups.values())
 
 
-def _problems(path: Path, grouped: Sequence[_Found], benchmark: str, named: str | None) -> list[Problem]:
+def _problems(path: Path, grouped: Sequence[_Found], benchmark: str, named: str | None, split: str) -> list[Problem]:
     """Return the problems of the rows; where none has a gold answer, those of the named benchmark that they ask."""
     if named is not None and not any(one.entry.answer for one in grouped):
-        known = load(named).problems
+        known = load(named, split=split).problems
         return [asked(one.prompt, known, path) for one in grouped]
-    return with_ids([one.entry for one in grouped], benchmark, DEFAULT_SPLIT)
+    return with_ids([one.entry for one in grouped], benchmark, split)
 
 
 def asked(prompt: str, problems: Sequence[Problem], path: Path) -> Problem:
@@ -182,7 +183,7 @@ def asked(prompt: str, problems: Sequence[Problem], path: Path) -> Problem:
     if not inside:
         raise UserError(
             f"{path}: no question of {problems[0].benchmark} stands in the prompt {prompt[:60]!r}...; "
-            "name the right benchmark with --benchmark"
+            f"name the right benchmark with --benchmark, or another split than {problems[0].split} with --split"
         )
     return max(inside, key=lambda problem: len(problem.question))
 

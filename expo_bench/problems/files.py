@@ -69,7 +69,7 @@ def parse(rows: Rows, origin: object, reading: Reading, joined: Callable[[str], 
     if not rows:
         raise UserError(f"{origin} holds no problems; it must have one JSON object a line")
     first = rows[0][1]
-    mapping = choose(reading, "problems", first, DEFAULT) or DEFAULT
+    mapping = choose(reading, "problems", [row for _, row in rows], DEFAULT) or DEFAULT
     make: Callable[[Place], Entry] = partial(entry, mapping)
     if reading.join is not None:
         make = partial(_joined_entry, mapping, table(reading.join, joined(reading.join), mapping))

@@ -130,7 +130,7 @@ def _declared(file: Path, reading: Reading, left_out: Counter[str]) -> Iterator[
     rows = list(containers.read(file))
     if not rows:
         return
-    mapping = choose(reading, "thoughts", rows[0][1], None) or FieldMap()
+    mapping = choose(reading, "thoughts", [row for _, row in rows], None) or FieldMap()
     if not mapping.has("question") or not (mapping.has("text") or mapping.has("thought")):
         raise UserError(f"{file}: {advice('thoughts', rows[0][1], mapping)}")
     joined = table(reading.join, rows_of(reading.join), mapping) if reading.join else None

@@ -17,6 +17,8 @@ from expo_bench.grading.copying import is_copied
         (r"Is it $\frac12$ or 3?", "1/2", r"\frac{1}{2}", False),
         ("Expand $(x+1)^2$ for $y$.", "1+x", "x+1", False),
         ("Take 125 apples.", "25.0", "25", False),
+        ("Which way (north, south, east or west) does she face?", r"\text{east}", "east", False),
+        ("Does Evelyn or Carla run faster?", r"\text{Evelyn}", r"\textbf{Evelyn}", False),
         (r"Compute $3+4$.", "7", "4+3", False),
         ("", "7", "4+3", False),
     ],

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from expo_bench import GRADER, RunFolder, UserError
 from expo_bench.commands.cli import app
 from expo_bench.importing.agreement import agreement
+from expo_bench.importing.foreign import benchmark_of
 from expo_bench.importing.importing import FILE_GRADER, import_run
 from expo_bench.problems import Reading
 from expo_bench.thoughts.importing import read_thoughts
@@ -60,6 +61,20 @@ FILES: dict[str, tuple[str, list[dict[str, Any]]]] = {
         [{str(n): {"origin_prompt": [{"role": "HUMAN", "prompt": Q}], "prediction": text, "gold": "6*7\n#### 42",
                    "correct": [right]} for n, (text, right) in enumerate(((RIGHT, True), (WRONG, False)))}],
     ),
+    "opencompass-details": (
+        "math.json",
+        [{"accuracy": 50.0, "details": {"type": "GEN", **{
+            str(n): {"prompt": [{"role": "HUMAN", "prompt": Q}], "origin_prediction": text, "predictions": "42",
+                     "references": "42", "correct": text == RIGHT} for n, text in enumerate((RIGHT, WRONG))}}}],
+    ),
+    "evalscope-0": (
+        "gsm8k_main.jsonl",
+        [{"index": 0, "model_spec": {"revision": "master"}, "model": "m",
+          "raw_input": {"question": Q, "answer": "6*7\n#### 42"},
+          "choices": [{"message": {"content": text, "role": "assistant"},
+                       "review": {"gold": "42", "pred": "42", "result": right}}]}
+         for text, right in ((RIGHT, True), (WRONG, False))],
+    ),
     "ovm": (
         "n2.jsonl",
         [{"idx": 0, "question": Q, "ground_truth": "42",
@@ -103,6 +118,82 @@ def test_unmistakable_files_need_no_preset(tmp_path: Path, preset: str) -> None:
     assert [(one.sample_index, one.text) for one in run.samples()] == [(0, RIGHT), (1, WRONG)]
     if preset != "expo-bench":
         assert [one.correct for one in run.grades(FILE_GRADER)] == [True, False]
+
+
+def test_a_file_is_told_by_any_of_its_first_rows(tmp_path: Path) -> None:
+    rows = [
+        {"question": "1 + 1?", "answer": None, "text": None},
+        {"question": Q, "answer": 42, "text": [[RIGHT], [WRONG]]},
+    ]
+    run = RunFolder(tmp_path / "run")
+    assert import_run([write(tmp_path / "a.jsonl", rows)], run).protocol["format"] == "expo-bench"
+    assert [one.text for one in run.samples()] == ["", RIGHT, WRONG]
+    inside = write(tmp_path / "b.jsonl", [{"results": rows, "config": {}}])
+    run = RunFolder(tmp_path / "inside")
+    assert import_run([inside], run, reading=Reading(map={"rows": "results"})).counts["samples"] == 3
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "system\nBe brief.\nuser\n{}\nassistant\n",
+        "user\n{}\nassistant\n<think>\n\n</think>\n\n",
+        "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n",
+        "system\n\nToday Date: 26 Jul 2024\n\nuser\n\n{}assistant\n\n",
+        "<|start_header_id|>user<|end_header_id|>\n\n{}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        "user\n{}\nmodel\n",
+        "{}<think>\n",
+        "<｜begin▁of▁sentence｜><｜User｜>{}<｜Assistant｜><think>\n",
+        "[INST] {} [/INST]",
+        "User: {}\n\nAssistant:",
+        "user\nFirst?\nassistant\nYes.\nuser\n{}\nassistant\n",
+        "{}",
+    ],
+)
+def test_the_question_of_a_rollout_stands_in_any_chat_template(tmp_path: Path, prompt: str) -> None:
+    question = "The user asks a linear\nmodel:\nhow many?"
+    row = {"input": prompt.replace("{}", question), "output": RIGHT, "gts": "42", "score": 1.0, "step": 1, "uid": "u"}
+    run = RunFolder(tmp_path / "run")
+    import_run([write(tmp_path / "1.jsonl", [row])], run)
+    assert [one.question for one in run.problems()] == [question]
+
+
+def test_problems_of_training_are_looked_for_in_its_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPO_BENCH_DATA", str(tmp_path))
+    write(tmp_path / "gsm8k_test.jsonl", [{"question": "1 + 1?", "answer": "#### 2"}])
+    write(tmp_path / "gsm8k_train.jsonl", [{"question": Q, "answer": "#### 42"}])
+    rollouts = write(tmp_path / "1.jsonl", [{"input": f"{Q} Think.", "output": RIGHT, "score": 1.0, "step": 1}])
+    with pytest.raises(UserError, match="another split than test with --split"):
+        import_run([rollouts], RunFolder(tmp_path / "a"), benchmark="gsm8k")
+    arguments = ["import", str(rollouts), "-o", str(tmp_path / "b"), "--benchmark", "gsm8k", "--split", "train"]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    assert [(one.split, one.answer) for one in RunFolder(tmp_path / "b").problems()] == [("train", "42")]
+
+
+def test_conversations_alone_find_their_problems_in_a_benchmark(tmp_path: Path) -> None:
+    bench = write(tmp_path / "pens.jsonl", [{"problem": Q, "answer": "42"}])
+    said = [
+        [{"role": "user", "content": f"Solve it. {Q}"}, {"role": "assistant", "content": one}] for one in (RIGHT, WRONG)
+    ]
+    everything = write(
+        tmp_path / "math_allresults.json", [{"score": 0.5, "metrics": {}, "htmls": ["", ""], "convos": said}]
+    )
+    run = RunFolder(tmp_path / "run")
+    import_run([everything], run, benchmark=str(bench))
+    assert ([one.question for one in run.problems()], [one.text for one in run.samples()]) == ([Q], [RIGHT, WRONG])
+
+
+@pytest.mark.parametrize(
+    ("task", "benchmark"),
+    [
+        ("math_500_Level 3", "math500"), ("MATH-500", "math500"), ("gsm8k_main", "gsm8k"), ("gsm8k_test", "gsm8k"),
+        ("aime25_AIME2025-II", "aime25"), ("aime24_nofigures", "aime24"), ("hmmt_feb_2025", "hmmt-feb25"),
+        ("olympiad_bench", "olympiadbench"), ("amc_2023", "amc23"), ("gsm8k_platinum", "gsm8k_platinum"),
+        ("gsm_plus", "gsm_plus"), ("aime2023", "aime2023"), ("math", "math"), ("my task", "my-task"),
+    ],
+)  # fmt: skip
+def test_names_of_tasks(task: str, benchmark: str) -> None:
+    assert benchmark_of(task, None) == benchmark
 
 
 def test_what_a_log_tells_of_the_run_is_kept(tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 import bz2
 import csv
 import gzip
+import io
 import json
 import lzma
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow
 import pytest
@@ -59,6 +61,14 @@ def archive(path: Path, rows: list[dict[str, Any]]) -> None:
         packed.writestr("README.md", "not rows")
 
 
+def tarred(path: Path, rows: list[dict[str, str]], mode: Literal["w", "w:gz"]) -> None:
+    with tarfile.open(path, mode) as archive:
+        for name, content in (("a/rows.jsonl", lines(rows)), ("a/README.md", b"# Sums")):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
 CONTAINERS: dict[str, Callable[[Path], Any]] = {
     "lines": lambda path: path.write_bytes(lines(SUMS)),
     "array": lambda path: path.write_text(json.dumps(SUMS)),
@@ -68,6 +78,9 @@ CONTAINERS: dict[str, Callable[[Path], Any]] = {
     "columns": lambda path: path.write_text(json.dumps({name: [row[name] for row in SUMS] for name in SUMS[0]})),
     "pandas": lambda path: path.write_text(
         json.dumps({name: {str(n): row[name] for n, row in enumerate(SUMS)} for name in SUMS[0]})
+    ),
+    "split": lambda path: path.write_text(
+        json.dumps({"columns": list(SUMS[0]), "index": [0, 1, 2], "data": [list(row.values()) for row in SUMS]})
     ),
     "csv": lambda path: comma_separated(path, SUMS, ","),
     "tsv": lambda path: comma_separated(path, SUMS, "\t"),
@@ -79,6 +92,8 @@ CONTAINERS: dict[str, Callable[[Path], Any]] = {
     "xz": lambda path: path.write_bytes(lzma.compress(lines(SUMS))),
     "zstandard": lambda path: path.write_bytes(zstandard(lines(SUMS))),
     "zip": lambda path: archive(path, SUMS),
+    "tar": lambda path: tarred(path, SUMS, "w"),
+    "tar.gz": lambda path: tarred(path, SUMS, "w:gz"),
 }
 
 
@@ -99,6 +114,16 @@ def test_a_folder_holds_the_rows_of_its_files(tmp_path: Path) -> None:
     (tmp_path / "dataset_info.json").write_text("{}")
     (tmp_path / "README.md").write_text("# Sums")
     assert [row for _, row in read(tmp_path)] == SUMS
+
+
+def test_a_cell_of_a_table_may_spell_a_list(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        'python,json,text,said\n"[\'a\', None]","[""a""]","[1, 2]","[{\'role\': \'user\', \'content\': \'x\'}]"\n'
+    )
+    [(_, row)] = read(path)
+    said = [{"role": "user", "content": "x"}]
+    assert row == {"python": ["a", None], "json": ["a"], "text": "[1, 2]", "said": said}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """The rows of a file or a folder, whatever holds them; its first bytes tell what that is, never its name.
 
 JSON lines, a JSON array or object, CSV and TSV, Parquet, Arrow; each also packed by gzip, bzip2, xz or Zstandard, or in
-a zip archive (such as an .eval log of inspect) or a folder.
+a zip (such as an .eval log of inspect) or tar archive or a folder.
 """
 
+import ast
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -20,6 +22,8 @@ SHAPE = '{"question": "1 + 1?", "answer": "2", "solution": "...", "level": 1, "s
 _ENDINGS = (".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".eval", ".zip")
 _PACKINGS = (".gz", ".bz2", ".xz", ".zst")
 _NOT_ROWS = {"dataset_info.json", "dataset_dict.json", "state.json", "config.json", "package.json"}
+_TAR_AT = 257  # bytes before the mark of a tar archive
+_LIST = re.compile(r"\[\s*(?:['\"{]|None\b|null\b)")
 _ZSTANDARD = 93  # method of zip members that Python's own zipfile does not unpack
 _BOM = b"\xef\xbb\xbf"
 
@@ -58,13 +62,16 @@ def _of_file(path: Path) -> Rows:
 
 def _of_stream(file: IO[bytes], name: str) -> Rows:
     start = file.read(8)
-    file.seek(0)
     kind = next((kind for mark, kind in _MARKS if start.startswith(mark)), None)
     if kind is not None:
+        file.seek(0)
         yield from kind(file, name)
         return
-    head = file.read(4096).removeprefix(_BOM)
+    head = (start + file.read(4096)).removeprefix(_BOM)
     file.seek(0)
+    if head[_TAR_AT : _TAR_AT + 5] == b"ustar":
+        yield from _tar(file, name)
+        return
     if head.startswith(b"version https://git-lfs"):
         raise UserError(f"{name} is a pointer of Git LFS, not the file itself: fetch that with `git lfs pull`")
     if not head.strip() or head.lstrip()[:1] in b"{[":
@@ -141,17 +148,29 @@ def _whole_json(content: bytes, name: str) -> Rows:
 
 
 def _elements(value: Any) -> Iterator[tuple[int | str, Any]]:
-    """Yield the rows of an array, of an object of rows, or of one of columns as pandas writes them; else the value."""
+    """Yield the rows of an array, of an object of rows, or of names and values, as pandas writes; else it."""
     if isinstance(value, list):
         yield from enumerate(value, start=1)
     elif not isinstance(value, dict) or not value:
         yield 1, value
+    elif split := _split(value):
+        yield from enumerate(split, start=1)
     elif columns := _columns(value):
         yield from enumerate((dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)), 1)
     elif all(isinstance(one, dict) for one in value.values()) and _alike(value):
         yield from value.items()
     else:
         yield 1, value
+
+
+def _split(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the rows of names and lists of values, as pandas (split) and the tables of Weights & Biases have them."""
+    names, rows = value.get("columns"), value.get("data")
+    if not isinstance(names, list) or not isinstance(rows, list) or not all(isinstance(one, str) for one in names):
+        return None
+    if not all(isinstance(one, list) and len(one) == len(names) for one in rows):
+        return None
+    return [dict(zip(names, one, strict=True)) for one in rows]
 
 
 def _columns(value: dict[str, Any]) -> dict[str, list[Any]] | None:
@@ -183,7 +202,7 @@ def _table(file: IO[bytes], name: str) -> Rows:
             raise UserError(f"{name} is neither JSON, Parquet nor Arrow, and no table: its first line names no columns")
         text.seek(0)
         for number, row in enumerate(csv.DictReader(text, delimiter=delimiter), start=1):
-            yield f"{name}, row {number}", {key: value for key, value in row.items() if key is not None}
+            yield f"{name}, row {number}", {key: _cell(value) for key, value in row.items() if key is not None}
     except UnicodeDecodeError as error:
         raise UserError(
             f"{name} is neither JSON, Parquet, Arrow nor a table in UTF-8; if it is text, write it in UTF-8: "
@@ -193,6 +212,37 @@ def _table(file: IO[bytes], name: str) -> Rows:
         raise UserError(f"{name} cannot be read as a table with commas between: {error}") from error
     finally:
         text.detach()
+
+
+def _cell(text: Any) -> Any:
+    """Return a cell, or the list of texts or objects that it spells, in JSON or as Python prints it."""
+    if not isinstance(text, str) or not _LIST.match(text) or text[-1:] != "]":
+        return text
+    for parsed in (json.loads, ast.literal_eval):
+        try:
+            found = parsed(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if isinstance(found, list) and (
+            all(one is None or isinstance(one, str) for one in found) or all(isinstance(one, dict) for one in found)
+        ):
+            return found
+    return text
+
+
+def _tar(file: IO[bytes], name: str) -> Rows:
+    import tarfile
+
+    try:
+        with tarfile.open(fileobj=file) as archive:
+            members = [one for one in archive.getmembers() if one.isfile() and holds_rows(Path(one.name))]
+            if not members:
+                raise UserError(f"{name} is an archive without files of rows ({', '.join(_ENDINGS)})")
+            for member in members:
+                content = archive.extractfile(member)
+                yield from _of_stream(io.BytesIO(content.read() if content else b""), f"{name}/{member.name}")
+    except tarfile.TarError as error:
+        raise UserError(f"{name} cannot be unpacked: {error}") from error
 
 
 def _parquet(file: IO[bytes], name: str) -> Rows:

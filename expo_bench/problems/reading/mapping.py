@@ -68,15 +68,18 @@ class FieldMap:
         return replace(self, paths={**paths, **other.paths}, constants={**constants, **other.constants})
 
     def expand(self, row: Row, number: int) -> Iterator[Place]:
-        """Yield the rows that an object of the file holds: itself, or those that `rows` finds in it."""
+        """Yield the rows that an object of the file holds: itself, or those that `rows` finds in it.
+
+        A row that is a list, such as a conversation, stands in an object, as `row`.
+        """
         whole = Place(row=row, whole=row, number=number)
         if "rows" not in self.paths:
             yield whole
             return
         found = self.paths["rows"].find(whole)
         for at, one in enumerate(found if isinstance(found, list) else []):
-            if isinstance(one, dict):
-                yield Place(row=one, whole=row, number=at)
+            if isinstance(one, dict | list):
+                yield Place(row=one if isinstance(one, dict) else {"row": one}, whole=row, number=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

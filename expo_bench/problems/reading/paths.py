@@ -5,6 +5,7 @@ outputs[*].response             a JMESPath expression (https://jmespath.org)
 /eval.model                     in the whole object that the rows were taken out of
 {Body} {Question}               a template: expressions in braces
 input ~ user\n(.*)\nassistant   what the first group of a regular expression holds; "." is any character
+input ~ <chat>                what the last user asks in a text that a chat template made
 #                               the number of the row, from 0
 'org/model'                     JMESPath's way of writing a text that stands in no row
 """
@@ -21,6 +22,25 @@ from expo_bench.errors import UserError
 ROW_NUMBER = "#"
 _SLOT = re.compile(r"\{([^{}:]+)\}")
 _MATCH = " ~ "
+_CHAT = "<chat>"
+# Qwen, Llama, Gemma, DeepSeek, Mistral and "User: ... Assistant:", each with its special tokens or, as decoded, without
+_USER = (
+    r"(?:\A|\n|<\|im_start\|>|<start_of_turn>|<\|start_header_id\|>)user(?:<\|end_header_id\|>)?\n",
+    r"<｜User｜>",
+    r"\[INST\]",
+    r"(?:\A|\n)User:",
+)
+_END = r"(?:<\|im_end\|>|<\|eot_id\|>|<end_of_turn>|</s>)?"
+_ASSISTANT = (
+    r"\n(?:<\|im_start\|>)?assistant\b.*",
+    r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>)?(?:assistant|(?<=[\n>])model)(?:<\|end_header_id\|>)?\n\s*"
+    r"(?:<think>\s*(?:</think>\s*)?)?",
+    r"<｜Assistant｜>.*",
+    r"\[/INST\].*",
+    r"\n\s*Assistant:.*",
+    r"<think>\s*",
+)
+_ASKED = rf"(?:.*(?:{'|'.join(_USER)})|\A)\s*(.*?)\s*{_END}\s*(?:{'|'.join(_ASSISTANT)})?\Z"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +120,8 @@ def _search(expression: str, place: Place) -> Any:
 
 def _matched(pattern: re.Pattern[str], value: Any) -> Any:
     if isinstance(value, list):
-        return [_matched(pattern, one) for one in value]
+        # the messages of a conversation are no texts: who reads it takes what is said
+        return value if value and isinstance(value[0], dict) else [_matched(pattern, one) for one in value]
     found = pattern.search(value if isinstance(value, str) else json.dumps(value))
     if found is None:
         return None
@@ -121,6 +142,6 @@ def _compiled(expression: str) -> Any:
 @cache
 def _pattern(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text, re.DOTALL)
+        return re.compile(_ASKED if text == _CHAT else text, re.DOTALL)
     except re.error as error:
         raise UserError(f"{text!r} is no regular expression: {error}") from error

@@ -1,6 +1,6 @@
 """Mappings of files that are often met: data, a YAML file each in assets/presets/. See docs/import.md."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path as FilePath
@@ -20,6 +20,8 @@ NEEDED: dict[Kind, tuple[str, ...]] = {
     "thoughts": ("question", "text"),
 }
 """What files of a kind must tell."""
+_LOOKED_AT = 20
+"""Rows of a file that may tell its preset: a field of the first may be null."""
 _FOLDER = FilePath(__file__).parents[2] / "assets" / "presets"
 
 
@@ -46,32 +48,37 @@ def presets() -> dict[str, Preset]:
     return {preset.name: preset for preset in map(_read, sorted(_FOLDER.glob("*.yaml")))}
 
 
-def choose(reading: Reading, kind: Kind, row: Row, default: FieldMap | None) -> FieldMap | None:
-    """Return how a file whose first object this is shall be read; None where nothing says it.
+def choose(reading: Reading, kind: Kind, rows: Sequence[Row], default: FieldMap | None) -> FieldMap | None:
+    """Return how a file that begins with these objects shall be read; None where nothing says it.
 
-    What the user declares goes before the preset: the named one, else an unmistakable one, else the default.
+    What the user declares goes before the preset: the named one, else an unmistakable one, else the default. Where the
+    user says where the rows stand, it is these that tell the preset.
 
     Raises:
         UserError: there is no such preset.
     """
     declared = reading.declared()
+    rows = rows[:_LOOKED_AT]
+    if declared is not None and "rows" in declared.paths:
+        rows = [place.row for row in rows for place in declared.expand(row, 0)][:_LOOKED_AT]
     if reading.preset is not None:
         known = presets()
         if reading.preset not in known:
             raise UserError(f"there is no preset {reading.preset!r}; there are {', '.join(known)}")
         base: FieldMap | None = known[reading.preset].fields
-    elif default is not None and (found_all(default, kind, row) or not fitting(kind, row)):
+    elif default is not None and (any(found_all(default, kind, row) for row in rows) or not fitting(kind, rows)):
         base = default
     else:
-        base = fitting(kind, row)
+        base = fitting(kind, rows)
     if declared is None:
         return base
     return declared if base is None else base.over(declared)
 
 
-def fitting(kind: Kind, row: Row) -> FieldMap | None:
-    """Return the mapping of the preset that the row is unmistakably of: the one with the most marks."""
-    found = [preset for preset in presets().values() if kind in preset.kinds and preset.fits(row)]
+def fitting(kind: Kind, rows: Iterable[Row]) -> FieldMap | None:
+    """Return the mapping of the preset that one of the rows is unmistakably of: the one with the most marks."""
+    of_kind = [preset for preset in presets().values() if kind in preset.kinds]
+    found = [preset for row in rows for preset in of_kind if preset.fits(row)]
     return max(found, key=lambda preset: len(preset.marks)).fields if found else None
 
 

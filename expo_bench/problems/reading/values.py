@@ -28,8 +28,13 @@ def question_text(value: Any, name: str) -> str | None:
 
 
 def completion_texts(value: Any) -> list[str | None]:
-    """Return the completions of a text, a conversation, or a list of either; None for one that the row lacks."""
+    """Return the completions of a text, a conversation, or a list of either; None for one that the row lacks.
+
+    Lists of texts in a list, one a request as lm-eval has them, are one list.
+    """
     values = value if isinstance(value, list) and not is_conversation(value) and not _is_parts(value) else [value]
+    if all(isinstance(one, list) and all(isinstance(text, str) for text in one) for one in values):
+        values = [text for one in values for text in one]
     return [_completion(one) for one in values]
 
 
