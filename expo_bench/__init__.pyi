@@ -20,6 +20,7 @@ from .engines.choosing import open_engine as open_engine
 from .errors import UserError as UserError
 from .evaluation.pipeline import evaluate as evaluate
 from .evaluation.planning import plan as plan
+from .extrapolation import beyond as beyond
 
 # grading
 from .grading.judge import GRADER as GRADER
@@ -32,7 +33,6 @@ from .ledger import compare as compare
 from .ledger import confirmation as confirmation
 from .ledger import exchange as exchange
 from .ledger import sequential as sequential
-from .ledger.beyond import beyond as beyond
 from .likelihood import two_property as two_property
 from .likelihood.chains import before_answer as before_answer
 from .likelihood.pipeline import Policy as Policy

@@ -190,10 +190,11 @@ def differences(values: Floats) -> tuple[Floats, Floats]:
 def crossed(values: Floats, least: float = 0.0) -> tuple[float, float]:
     """Return the interval of a mean over seeds and problems, both drawn at random: a crossed analysis of variance.
 
-    Var = (MS_problem + MS_seed - MS_rest) / (S P) with Satterthwaite's degrees of freedom,
-    Var^2 (S P)^2 / (MS_problem^2 / (P-1) + MS_seed^2 / (S-1) + MS_rest^2 / ((S-1)(P-1))). One seed tells nothing of
-    others: the interval is then `rates`' or `differences`'. Where all values agree the rule of `differences` for P
-    problems serves, as if the seeds told nothing more.
+    The mean varies with the problems, (MS_problem - MS_rest) / (S P), and with the seeds, MS_seed / (S P); each part
+    has Student's t of its own, and the two reaches are added in squares (Banerjee 1960). What the problems alone say,
+    MS_problem / (S P), is the least. Satterthwaite's degrees of freedom for both together are too many with two or
+    three seeds. One seed tells nothing of others: the interval is then `rates`' or `differences`'. Where all values
+    agree the rule of `differences` for P problems serves, as if the seeds told nothing more.
 
     Args:
         values: rates or differences of rates, shape (S, P).
@@ -218,11 +219,9 @@ def crossed(values: Floats, least: float = 0.0) -> tuple[float, float]:
     rest = values - by_seed[:, np.newaxis] - by_problem + mean
     of_problem, of_seed = seeds * by_problem.var(ddof=1), problems * by_seed.var(ddof=1)
     left = (rest**2).sum() / ((seeds - 1) * (problems - 1))
-    whole = of_problem + of_seed - left
-    if whole <= 0:
-        whole = max(of_problem, of_seed)
-    parts = of_problem**2 / (problems - 1) + of_seed**2 / (seeds - 1) + left**2 / ((seeds - 1) * (problems - 1))
-    reach = float(stdtrit(max(1.0, whole**2 / parts), 1 - TAIL) * np.sqrt(whole / (seeds * problems)))
+    of_problems, of_seeds = (float(stdtrit(size - 1, 1 - TAIL)) ** 2 for size in (problems, seeds))
+    square = max(of_problems * max(of_problem, left), of_problems * (of_problem - left) + of_seeds * of_seed)
+    reach = float(np.sqrt(square / (seeds * problems)))
     return max(least, float(mean - reach)), min(1.0, float(mean + reach))
 
 

@@ -2,11 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from expo_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from expo_bench.ledger.power import Seen
 
 EXAMPLE = "expo-bench plan --problems 30 --mean 0.2"
 _BAR = 40
@@ -28,6 +33,7 @@ def plan(
     ] = 0.1,
     to: Annotated[float, typer.Option(min=0.001, max=1.0, help="The success rate that these then have.")] = 0.05,
     ns: Annotated[str, typer.Option("--n", help="Samples a problem, with commas between.")] = "1,4,16,64,128,256",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="SVG file for the figure.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as one JSON object.")] = False,
 ) -> None:
     """Say what difference so many problems and samples can show, and how many a verdict needs."""
@@ -36,6 +42,8 @@ def plan(
     from expo_bench.ledger.power import POWER, difficulty, difficulty_of, table
 
     numbers = _whole(ns)
+    if out is not None and out.suffix != ".svg":
+        raise UserError(f"-o {out}: the figure is a file that ends in .svg, for instance plan.svg")
     if run is not None:
         from expo_bench.grading.judge import GRADER
         from expo_bench.ledger.outcomes import read_outcomes
@@ -47,6 +55,8 @@ def plan(
     else:
         rates, size = difficulty(mean, spread), problems
     rows = table(rates, size, numbers, share, to)
+    if out is not None:
+        _write_figure(out, size, rows)
     if as_json:
         # what is out of reach is null
         told = [{name: None if value != value else value for name, value in asdict(row).items()} for row in rows]
@@ -73,6 +83,19 @@ def plan(
         else f"a verdict needs n = {enough}"
     )
     typer.echo(f"{wanted}\nexpo-bench eval -m MODEL -b BENCHMARK --limit {size} -n {enough or rows[-1].n}")
+    if out is not None:
+        typer.echo(f"figure: {out}")
+
+
+def _write_figure(out: Path, problems: int, rows: "Sequence[Seen]") -> None:
+    from expo_bench.ledger.power import POWER
+    from expo_bench.reports.figures.plan_figures import draw_plan
+    from expo_bench.reports.figures.svg import standalone
+    from expo_bench.storage.row_files import write_atomically
+
+    rises = ([row.like_these for row in rows], [row.these for row in rows])
+    drawn = draw_plan(problems, [row.n for row in rows], rises, [row.verdict for row in rows], POWER)
+    write_atomically(out, standalone(drawn.wide))
 
 
 def _whole(text: str) -> list[int]:

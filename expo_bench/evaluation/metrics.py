@@ -9,6 +9,7 @@ import numpy as np
 from expo_bench import intervals, stats
 from expo_bench.errors import UserError
 from expo_bench.evaluation.problem_table import ProblemTable, ThoughtTable, collect
+from expo_bench.extrapolation import FARTHEST, beyond
 from expo_bench.rows import STATUSES, Metric
 from expo_bench.stats import Floats, Ints
 from expo_bench.storage.run_folder import RunFolder
@@ -17,6 +18,8 @@ G_PASS_K = 16
 G_PASS_TAUS = (0.5, 0.75, 1.0)
 COVER_TAUS = (0.25, 0.5, 0.75, 1.0)
 SPREAD = ("variance_within", "variance_between", "reliability")
+FORECAST = "|forecast"
+"""Ends the name of pass@k for k above n."""
 _NO_ESTIMATE = "no estimate of its sampling noise without bias"
 
 
@@ -83,6 +86,8 @@ def summarise(
             for column, *numbers in zip(columns, *estimates, strict=True)
         ]
         metrics += _spread(table, subset, grader, rows)
+        if subset == "all":
+            metrics += _forecasts(table, grader)
     return metrics
 
 
@@ -107,6 +112,26 @@ def _spread(table: ProblemTable, subset: str, grader: str, rows: Ints) -> list[M
         )
         for name, value in zip(SPREAD, found, strict=True)
     ]
+
+
+def _forecasts(table: ProblemTable, grader: str) -> list[Metric]:
+    """Return pass@k of 2 and 4 times n: the interval is what the samples leave possible, the value one law's forecast.
+
+    One sample of a problem tells nothing of a second one.
+    """
+    least = int(table.n.min())
+    if least < 2 or len(table.n) < 2:
+        return []
+    c = table.correct.sum(axis=1)
+    found = beyond(table.n, c, [2 * least, FARTHEST * least])
+    told = (None, None, f"k is above n = {least}")
+    return [
+        _metric(
+            _Column(name=f"pass@{k}{FORECAST}", values=c, weights=table.n), "all", grader, table.status,
+            [forecast, math.nan, low, high], told,
+        )
+        for k, forecast, low, high in zip(found.k, found.forecast, found.low, found.high, strict=True)
+    ]  # fmt: skip
 
 
 def _metric(

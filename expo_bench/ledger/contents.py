@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expo_bench import intervals, stats
+from expo_bench.extrapolation import FARTHEST, beyond
 from expo_bench.ledger import comparisons, exchange
-from expo_bench.ledger.beyond import FARTHEST, beyond
 from expo_bench.ledger.comparisons import CELLS, Estimate
 from expo_bench.ledger.outcomes import Outcomes
 from expo_bench.rows import Problem

@@ -162,10 +162,10 @@ def describe_benchmarks(run: RunView) -> str:
 
 
 def samples_per_problem(run: RunView) -> str:
-    """Return n, or the mean of n where problems differ."""
+    """Return n, or the mean of n where problems differ; of a run without metrics what was asked for."""
     metric = run.metrics.get(run.metrics.average)
     if metric is None or not metric.n_problems:
-        return MISSING
+        return describe(run.folder.settings().get("n"))
     return f"{metric.n_samples / metric.n_problems:.4g}"
 
 

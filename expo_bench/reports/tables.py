@@ -80,6 +80,12 @@ class MetricTable:
         return dict(sorted((int(match[1]), match[0]) for match in found if match))
 
     @property
+    def forecast_ks(self) -> dict[int, str]:
+        """The name of pass@k for each k above n, ascending: a forecast, in what the samples leave possible."""
+        found = (re.fullmatch(r"pass@(\d+)\|forecast", name) for name in self.names)
+        return dict(sorted((int(match[1]), match[0]) for match in found if match))
+
+    @property
     def majority(self) -> str | None:
         """The name of maj@k for the largest k."""
         found = [match for name in self.names if (match := re.fullmatch(r"maj@(\d+)", name))]
@@ -133,7 +139,7 @@ def _number(value: float, name: str) -> str:
 
 def heading(name: str) -> str:
     """Return the words that stand above a metric's column."""
-    return name.replace("|graded", ", graded only").replace("_", " ")
+    return name.replace("|graded", ", graded only").replace("|forecast", ", forecast").replace("_", " ")
 
 
 def spread_ks(ks: Sequence[int], most: int = 3) -> list[int]:

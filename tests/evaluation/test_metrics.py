@@ -179,7 +179,8 @@ def test_unequal_n_limits_k(tmp_path: Path) -> None:
     cases = {**CASES, "p5": (A, 1, None, (), [1, 1, 0, 0, 0, 0]), "p6": (A, 1, None, (), [1, 0, 0])}
     run = write_run(tmp_path, cases)
     found = table_of(run)
-    assert {name for _, name in found if name.startswith("pass@")} == {"pass@1", "pass@2", "pass@3", "pass@1|graded"}
+    named = {name for _, name in found if name.startswith("pass@")}
+    assert named == {"pass@1", "pass@2", "pass@3", "pass@1|graded", "pass@6|forecast", "pass@12|forecast"}
     assert found["all", "avg"].value == pytest.approx(10 / 29)
     assert found["all", "pass@1"].value == pytest.approx((7 / 4 + 1 / 3 + 1 / 3) / 7)
     assert ("all", "mG-Pass@3") not in found
@@ -193,6 +194,18 @@ def test_one_sample_a_problem(tmp_path: Path) -> None:
     }
     assert {"avg@1", "pass@1", "maj@1", "Cover@0.25"} <= names
     assert not {name for name in names if "G-Pass" in name}
+
+
+def test_above_n_a_forecast_stands_in_what_the_samples_leave_possible(run: RunFolder) -> None:
+    found = table_of(run)
+    names = {name for subset, name in found if name.endswith("|forecast")}
+    assert names == {"pass@8|forecast", "pass@16|forecast"}
+    assert {subset for subset, name in found if name in names} == {"all"}
+    nearer, farther = (found["all", name] for name in ("pass@8|forecast", "pass@16|forecast"))
+    assert found["all", "pass@4"].value < nearer.value < farther.value
+    # of five problems hardly anything is known
+    assert nearer.ci_low < nearer.value < nearer.ci_high
+    assert (nearer.stderr, nearer.these_low, nearer.these_reason) == (None, None, "k is above n = 4")
 
 
 def test_chosen_ks(run: RunFolder) -> None:

@@ -49,4 +49,9 @@ def test_command(tmp_path) -> None:
     hopeless = ["plan", "--problems", "2", "--mean", "0.999", "--n", "1"]
     assert json.loads(CliRunner().invoke(app, [*hopeless, "--json"]).stdout)["rows"][0]["these"] is None
     assert "out of reach" in CliRunner().invoke(app, hopeless).stdout
+    figure = tmp_path / "new" / "plan.svg"
+    for more, told in (["--n", "4,16"], "least rise of pass@1, points"), (hopeless[1:], "out of reach"):
+        done = CliRunner().invoke(app, ["plan", "--problems", "30", *more, "-o", str(figure)])
+        assert done.exit_code == 0 and done.stdout.endswith(f"figure: {figure}\n")
+        assert told in figure.read_text(encoding="utf-8")
     assert "how many problems" in str(CliRunner().invoke(app, ["plan"]).exception)

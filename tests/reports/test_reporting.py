@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -90,6 +91,16 @@ def test_page_tells_what_was_run_and_what_came_of_it(run: RunFolder, page: Page)
         assert f"problems like these {span(found.ci_low, found.ci_high)}" in page.text
     average = metric(run, "avg@8")
     assert f"95%: these problems {span(average.these_low, average.these_high)}; problems like these" in page.text
+
+
+def test_a_single_run_shows_what_lies_above_n(run: RunFolder, page: Page, tmp_path: Path) -> None:
+    assert "k = 32: what the samples leave possible" in page.text
+    found = metric(run, "pass@32|forecast")
+    low, high = math.floor(100 * found.ci_low), math.ceil(100 * found.ci_high)
+    assert f"{low}\u2013{high}" in (run.path / "figures" / "pass_at_k.svg").read_text(encoding="utf-8")
+    # curves of several runs end at n
+    other = make_run(tmp_path / "other", model="org/other", seed=1)
+    assert "leave possible" not in Page(report([run, other], tmp_path / "both.html", grader=GRADER)).text
 
 
 def test_page_shows_every_metric_by_level(run: RunFolder, page: Page) -> None:

@@ -103,6 +103,25 @@ def round_up(shares: Iterable[float]) -> float:
     return next((step for step in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if top <= step), 1.0)
 
 
+def beyond_words(farthest: int) -> str:
+    """Return what a caption says of the part above n."""
+    return (
+        f"Between the upright line at n and k = {farthest}: what the samples leave possible whatever the difficulties "
+        "of problems are (shaded, 95%), and the forecast of a Beta law (dotted), which may be wrong. Beyond, pass@k is "
+        "not identified."
+    )
+
+
+def draw_beyond(
+    axes: "Axes", ks: Sequence[int], low: Sequence[float], high: Sequence[float], forecast: Sequence[float], shade: str
+) -> None:
+    """Draw pass@k above n, from n on, in percent: shares in, the first of them at n."""
+    axes.axvline(ks[0], color=colour("line"), linewidth=1)
+    low, high, forecast = ([100 * share for share in line] for line in (low, high, forecast))
+    axes.fill_between(ks, low, high, color=shade, alpha=0.1, linewidth=0)
+    axes.plot(ks, forecast, ":", color=shade, linewidth=1.4)
+
+
 def pixel_across(axes: "Axes") -> float:
     """Return what one pixel is on the axis across."""
     figure = axes.get_figure(root=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from expo_bench.reports.figures import run_figures as figures
-from expo_bench.reports.figures.canvas import Drawing
+from expo_bench.reports.figures.canvas import Drawing, beyond_words
 from expo_bench.reports.figures.run_figures import BarRow, Estimate, Line, Panel, StackRow
 from expo_bench.reports.result_tables import STATUS_WORDS, common_ks, shown_subsets
 from expo_bench.reports.run_views import RunView
@@ -25,6 +25,8 @@ def _pass_at_k(runs: Sequence[RunView]) -> Drawing | None:
     panels = [_panel(runs, subset) for subset, depth in shown_subsets(runs) if depth == 1]
     small = [panel for panel in panels if panel.lines]
     caption = "Chance that at least one of k samples is correct, with 95% bands for problems like these."
+    if len(runs) == 1 and main.lines[0].beyond:
+        caption += " " + beyond_words(max(main.lines[0].beyond))
     if small:
         caption += " The small panels share one scale."
     return figures.pass_at_k(main, small, caption)
@@ -64,8 +66,10 @@ def _panel(runs: Sequence[RunView], subset: Subset) -> Panel:
     for run in runs:
         found = {k: _estimate(run.metrics.get(name, subset)) for k, name in run.metrics.pass_ks.items()}
         points = {k: estimate for k, estimate in found.items() if estimate is not None}
+        farther = {k: _estimate(run.metrics.get(name, subset)) for k, name in run.metrics.forecast_ks.items()}
+        beyond = {k: estimate for k, estimate in farther.items() if estimate is not None}
         if points:
-            lines.append(Line(label=run.name, series=run.position, points=points))
+            lines.append(Line(label=run.name, series=run.position, points=points, beyond=beyond))
     return Panel(title=subset.label, lines=tuple(lines))
 
 

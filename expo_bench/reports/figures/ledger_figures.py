@@ -8,7 +8,9 @@ from expo_bench.reports.figures.canvas import (
     WIDE,
     Drawing,
     axes_at,
+    beyond_words,
     clip,
+    draw_beyond,
     draw_twice,
     legend_places,
     new_figure,
@@ -46,12 +48,13 @@ def draw_ledger(section: Numbers, prefix: str, series: int = 0) -> list[Drawing]
     names = (section["base"], section["trained"])
     budget = over_all["budget"]["smallest"]
     beyond = section.get("beyond")
+    farther = f" {beyond_words(beyond['not_identified_above'])}" if beyond else ""
     return [
         draw_twice(
             f"{prefix}_curves",
             "pass@k and its difference",
             "pass@k of both models, and trained minus base, from the same problems in each draw. 95% bands for "
-            f"problems like these; below 0 the base has the wider reach.{_beyond_words(beyond)}",
+            f"problems like these; below 0 the base has the wider reach.{farther}",
             partial(_curves, over_all["pass_at_k"], beyond, names, series_colour(series)),
         ),
         draw_twice(
@@ -71,16 +74,6 @@ def draw_ledger(section: Numbers, prefix: str, series: int = 0) -> list[Drawing]
     ]
 
 
-def _beyond_words(beyond: Numbers | None) -> str:
-    if not beyond:
-        return ""
-    return (
-        f" Between the upright line at n and k = {beyond['not_identified_above']}: what the samples leave possible "
-        "whatever the difficulties of problems are (shaded, 95%), and the forecast of a Beta law (dotted), which may "
-        "be wrong. Beyond, pass@k is not identified."
-    )
-
-
 def _curves(curve: Numbers, beyond: Numbers | None, names: tuple[str, str], shade: str, width: int) -> "Figure":
     wide = width == WIDE
     legend = legend_places(names, width)[1]
@@ -97,7 +90,6 @@ def _curves(curve: Numbers, beyond: Numbers | None, names: tuple[str, str], shad
             _line(axes, curve["k"], curve["trained"], shade)
             axes.set_ylim(0, 100)
             if beyond:
-                axes.axvline(curve["k"][-1], color=colour("line"), linewidth=1)
                 for side, name in (("base", "muted"), ("trained", shade)):
                     _reach(axes, curve["k"][-1], curve[side], beyond["k"], beyond[side], name)
         else:
@@ -122,11 +114,10 @@ def _line(axes: "Axes", ks: Sequence[int], estimate: Numbers, name: str, style: 
 
 def _reach(axes: "Axes", n: int, told: Numbers, ks: Sequence[int], beyond: Numbers, name: str) -> None:
     """Draw what is possible above n, from the estimate at n on."""
-    shade, last = colour(name), told["value"][-1]
+    last = told["value"][-1]
     begin = {end: last if told[end][-1] is None else told[end][-1] for end in ("low", "high")} | {"forecast": last}
-    low, high, forecast = ([100 * one for one in (begin[end], *beyond[end])] for end in begin)
-    axes.fill_between([n, *ks], low, high, color=shade, alpha=0.1, linewidth=0)
-    axes.plot([n, *ks], forecast, ":", color=shade, linewidth=1.4)
+    low, high, forecast = ([begin[end], *beyond[end]] for end in begin)
+    draw_beyond(axes, [n, *ks], low, high, forecast, colour(name))
 
 
 def _scale(axes: "Axes", ks: Sequence[int]) -> None:

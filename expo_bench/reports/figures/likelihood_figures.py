@@ -57,7 +57,7 @@ def place(logprob: float) -> float:
     return -math.log10(max(-logprob, FLOOR))
 
 
-def _ticks(low: float, high: float, most: int, room: int = 1000) -> dict[float, str]:
+def log_ticks(low: float, high: float, most: int, room: int = 1000) -> dict[float, str]:
     """Return at most so many places between `low` and `high`, with labels of at most `room` characters in all.
 
     They are powers of ten, and round numbers between them where these fit too.
@@ -77,7 +77,8 @@ def _fit(ticks: dict[float, str], most: int, room: int) -> bool:
     return len(ticks) <= most and sum(len(label) + 3 for label in ticks.values()) <= room
 
 
-def _limits(places: Sequence[float]) -> tuple[float, float]:
+def log_limits(places: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis that holds these places, with a little room."""
     low, high = min(places), max(places)
     margin = max(0.04 * (high - low), 0.03)
     return low - margin, high + margin
@@ -136,9 +137,9 @@ def _boxes(groups: Sequence[tuple[str, list[tuple[Source, list[float]]]]], width
     total = sum(26 + 22 * len(rows) for _, rows in groups) + 6
     figure = new_figure(width, total + 48)
     axes = axes_at(figure, label_width, 4, width - label_width - right, total)
-    low, high = _limits([place(value) for _, rows in groups for _, numbers in rows for value in numbers])
+    low, high = log_limits([place(value) for _, rows in groups for _, numbers in rows for value in numbers])
     axes.set(xlim=(0, high - low), ylim=(total, 0), yticks=[])
-    ticks = _ticks(low, high, 9, 100 if wide else 24)
+    ticks = log_ticks(low, high, 9, 100 if wide else 24)
     axes.set_xticks([at - low for at in ticks], labels=list(ticks.values()))
     axes.set_xlabel("log-probability per token, nats", fontsize=12, color=colour("muted"), labelpad=6)
     axes.grid(axis="x", color=colour("line"), linewidth=1)
@@ -188,7 +189,7 @@ def _points(view: ChainsView, shown: Sequence[ScoredCandidate], width: int) -> "
     axes = axes_at(figure, 44, legend + 24, width - 56, height)
     means = {source: _mean(view, source) for source in view.sources}
     found = [one.value for pair in means.values() for one in pair[:1] if one and one.value is not None]
-    low, high = _limits([place(value) for value in [*found, *(one.likelihood.mean_logprob for one in shown)]])
+    low, high = log_limits([place(value) for value in [*found, *(one.likelihood.mean_logprob for one in shown)]])
     axes.axhline(0, color=colour("muted"), linewidth=1)
     for source in view.sources:
         own = [one for one in shown if one.candidate.source == source]
@@ -198,7 +199,7 @@ def _points(view: ChainsView, shown: Sequence[ScoredCandidate], width: int) -> "
     for source, (logprob, lift) in means.items():
         _cross(axes, source, logprob, lift)
     axes.set(xlim=(low, high))
-    ticks = _ticks(low, high, 9, 120 if wide else 40)
+    ticks = log_ticks(low, high, 9, 120 if wide else 40)
     axes.set_xticks(list(ticks), labels=list(ticks.values()))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
     axes.set_xlabel("log-probability per token, nats", fontsize=12, color=colour("muted"), labelpad=6)
@@ -254,7 +255,7 @@ def _drift_panels(view: ChainsView, width: int) -> "Figure":
         _drift_lines(axes, view, name, kind)
         axes.set(ylim=ranges[kind])
         if kind == "mean_logprob":
-            ticks = _ticks(*ranges[kind], 5)
+            ticks = log_ticks(*ranges[kind], 5)
             axes.set_yticks(list(ticks), labels=list(ticks.values()))
         else:
             axes.locator_params(axis="y", nbins=5)
@@ -270,7 +271,7 @@ def _drift_range(view: ChainsView, kind: str, subsets: Sequence[tuple[str, Subse
     rows = [row for (_, subset, _, name), row in view.metrics.items() if name == kind and subset in names]
     values = [one for row in rows for one in (row.value, row.ci_low, row.ci_high) if one is not None]
     if kind == "mean_logprob":
-        return _limits([place(value) for value in values])
+        return log_limits([place(value) for value in values])
     margin = 0.05 * (max(values) - min(values)) or 1.0
     return min(values) - margin, max(values) + margin
 

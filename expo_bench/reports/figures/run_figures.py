@@ -1,7 +1,8 @@
 """The figures of a report: plain numbers in, SVG out. Each is drawn twice, for a wide page and for a phone."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from expo_bench.reports.figures.canvas import (
@@ -10,6 +11,7 @@ from expo_bench.reports.figures.canvas import (
     Drawing,
     axes_at,
     clip,
+    draw_beyond,
     draw_twice,
     legend_places,
     new_figure,
@@ -45,6 +47,8 @@ class Line:
     """Which colour and marker: the position of the run."""
     points: dict[int, Estimate]
     """k -> pass@k."""
+    beyond: Mapping[int, Estimate] = field(default_factory=dict)
+    """k -> forecast of pass@k for k above n, with what the samples leave possible; shown of a single line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,11 +138,16 @@ def _curves(main: Panel, small: Sequence[Panel], width: int) -> "Figure":
 
 
 def _ceiling(panels: Sequence[Panel]) -> float:
-    return round_up(point.high for panel in panels for line in panel.lines for point in line.points.values())
+    return round_up(point.high for panel in panels for line in panel.lines for point in _shown(line, panel).values())
+
+
+def _shown(line: Line, panel: Panel) -> dict[int, Estimate]:
+    """Return the points of a line, with those above n where it stands alone."""
+    return {**line.points, **(line.beyond if len(panel.lines) == 1 else {})}
 
 
 def _curve_panel(axes: "Axes", panel: Panel, ceiling: float, *, large: bool) -> None:
-    ks = sorted({k for line in panel.lines for k in line.points})
+    ks = sorted({k for line in panel.lines for k in _shown(line, panel)})
     for line in panel.lines:
         x = sorted(line.points)
         points = [line.points[k] for k in x]
@@ -149,9 +158,14 @@ def _curve_panel(axes: "Axes", panel: Panel, ceiling: float, *, large: bool) -> 
         style = "-" if line.series < N_SERIES else "--"
         size: dict[str, Any] = {"linewidth": 2, "marker": marker, "markersize": 6 if large else 4}
         axes.plot(x, [100 * point.value for point in points], style, color=shade, clip_on=False, **size)
+        if len(points) < len(_shown(line, panel)):
+            ends = [points[-1], *line.beyond.values()]
+            values = ([one.low for one in ends], [one.high for one in ends], [one.value for one in ends])
+            draw_beyond(axes, [x[-1], *line.beyond], *values, shade)
     axes.set_xscale("log", base=2)
     axes.set(ylim=(0, 100 * ceiling), xlim=(ks[0] / 1.06, ks[-1] * 1.06))
-    shown = ks if large and len(ks) <= 10 else [ks[0], *([ks[len(ks) // 2]] if len(ks) > 2 else []), ks[-1]]
+    few = [ks[0], *([ks[len(ks) // 2]] if len(ks) > 2 else []), ks[-1]]
+    shown = few if not large else ks if len(ks) <= 10 else ks[::-2][::-1]
     axes.set_xticks(shown, labels=[str(k) for k in shown])
     axes.minorticks_off()
     steps = 4 if large or ceiling in (0.4, 0.8) else 2
@@ -167,22 +181,30 @@ def _end_labels(axes: "Axes", panel: Panel, several: bool) -> None:
     gap = axes.get_ylim()[1] * 18 / 300
     places = spread([value for value, _, _ in ends], gap, axes.get_ylim()[1])
     labels = told_apart([line.label for _, _, line in ends])
-    for y, label, (value, series, _) in zip(places, labels, ends, strict=True):
+    for y, label, (value, series, line) in zip(places, labels, ends, strict=True):
         text = f"{value:.1f}\u2002{clip(label, 20)}" if several else f"{value:.1f}"
-        x = axes.get_xlim()[1]
-        shade = colour(series_colour(series))
-        axes.annotate(
-            text,
-            (x, y),
-            (10, 0),
-            textcoords="offset points",
-            fontsize=12,
-            color=shade,
-            va="center_baseline",
-            parse_math=False,
-            # a label beyond the axis is a label all the same
-            annotation_clip=False,
-        )
+        if several or not line.beyond:
+            _beside(axes, text, (axes.get_xlim()[1], y), (10, 0), series)
+        else:
+            last = line.beyond[max(line.beyond)]
+            _beside(axes, text, (max(line.points), y), (8, -14), series)
+            low, high = math.floor(100 * last.low), math.ceil(100 * last.high)
+            _beside(axes, f"{low}\u2013{high}", (axes.get_xlim()[1], (low + high) / 2), (10, 0), series)
+
+
+def _beside(axes: "Axes", text: str, point: tuple[float, float], offset: tuple[float, float], series: int) -> None:
+    axes.annotate(
+        text,
+        point,
+        offset,
+        textcoords="offset points",
+        fontsize=12,
+        color=colour(series_colour(series)),
+        va="center_baseline",
+        parse_math=False,
+        # a label beyond the axis is a label all the same
+        annotation_clip=False,
+    )
 
 
 def spread(values: Sequence[float], gap: float, top: float) -> list[float]:

@@ -1,5 +1,6 @@
 """The two-property plane: a mark a chain, how likely it is against how much it lifts the answer; each leads to it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
@@ -7,6 +8,7 @@ from urllib.parse import quote
 
 from expo_bench.errors import UserError
 from expo_bench.reports.figures.heat import chain_tokens, step_labels
+from expo_bench.reports.figures.likelihood_figures import log_limits, log_ticks, place
 from expo_bench.reports.likelihood_views import SOURCE_WORDS, ChainsView, ScoredCandidate, number
 from expo_bench.reports.pages import trusted
 from expo_bench.reports.text import excerpt, short
@@ -17,7 +19,8 @@ from expo_bench.rows import SOURCES
 from expo_bench.storage.run_folder import file_name
 
 MOST_MARKS = 1500
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM = 900, 480, 56, 30
+_SIZES = {"wide": (900, 480), "narrow": (328, 300)}
+_LEFT, _BOTTOM = 44, 26
 _SHAPES = (
     "M-5,0a5,5 0 1 0 10,0a5,5 0 1 0 -10,0z", "M-5,-5h10v10h-10z", "M0,-6L6,5H-6z", "M0,-6L6,0L0,6L-6,0z",
     "M0,6L6,-5H-6z", "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z",
@@ -51,7 +54,10 @@ def plane_context(shelf: Shelf, entry: Entry, query: Mapping[str, str]) -> dict[
         "levels": [("", "all"), *((str(one), str(one)) for one in levels)],
         "level": level,
         "told": told,
-        "plane": trusted(_plane(shown, "../" * (entry.address.count("/") + 1) + entry.address)),
+        "planes": {
+            name: trusted(_plane(shown, "../" * (entry.address.count("/") + 1) + entry.address, *size))
+            for name, size in _SIZES.items()
+        },
         "keys": [(SOURCE_WORDS[one], trusted(_key(SOURCES.index(one)))) for one in view.sources],
         "rows": [_row(entry, one) for one in shown],
     }
@@ -81,36 +87,48 @@ def _row(entry: Entry, one: ScoredCandidate) -> dict[str, Any]:
     }
 
 
-def _plane(shown: Sequence[ScoredCandidate], root: str) -> str:
-    xs, ys = [one.likelihood.mean_logprob for one in shown] or [0.0], [one.lift for one in shown] or [0.0]
-    left, right, low, high = min(*xs, 0.0), max(*xs, 0.0), min(*ys, 0.0), max(*ys, 0.0)
-    across, down = (right - left or 1.0) * 1.04, (high - low or 1.0) * 1.08
+def _plane(shown: Sequence[ScoredCandidate], root: str, width: int, height: int) -> str:
+    left, right = log_limits([place(one.likelihood.mean_logprob) for one in shown] or [0.0])
+    ys = [one.lift for one in shown]
+    low, high = min(*ys, 0.0, 0.0), max(*ys, 0.0, 0.0)
+    low, high = (low, high) if high > low else (-1.0, 1.0)
 
-    def x_of(value: float) -> float:
-        return round(_LEFT + (value - left) / across * (_WIDTH - _LEFT - 12), 1)
+    def x_of(at: float) -> float:
+        return round(_LEFT + (at - left) / (right - left) * (width - _LEFT - 12), 1)
 
     def y_of(value: float) -> float:
-        return round(14 + (high - value) / down * (_HEIGHT - 14 - _BOTTOM), 1)
+        return round(14 + (high - value) / (high - low) * (height - 28 - _BOTTOM), 1)
 
-    parts = [f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y_of(0)}" y2="{y_of(0)}" stroke="var(--muted)"/>']
-    for value in (low, (low + high) / 2, high):
-        parts.append(f'<text x="{_LEFT - 8}" y="{y_of(value) + 4}" text-anchor="end">{number(value)}</text>')
-    for value in (left, (left + right) / 2, right):
-        parts.append(f'<text x="{x_of(value)}" y="{_HEIGHT - 6}" text-anchor="middle">{number(value)}</text>')
+    parts = []
+    for value in _round_steps(low, high):
+        y, shade = y_of(value), "muted" if value == 0 else "line"
+        parts.append(f'<line x1="{_LEFT}" x2="{width}" y1="{y}" y2="{y}" stroke="var(--{shade})"/>')
+        text = f"{value:g}".replace("-", "\N{MINUS SIGN}")
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{text}</text>')
+    for at, text in log_ticks(left, right, 9, 100 if width > 400 else 32).items():
+        parts.append(f'<text x="{x_of(at)}" y="{height - 6}" text-anchor="middle">{text}</text>')
     for one in shown:
         series = SOURCES.index(one.candidate.source)
         likely, lift = number(one.likelihood.mean_logprob), number(one.lift)
         words = f"{SOURCE_WORDS[one.candidate.source]}: log p {likely}, lift {lift}"
         link = f"{root}/chains/{quote(chain_name(one), safe='')}.html"
-        place = f"translate({x_of(one.likelihood.mean_logprob)} {y_of(one.lift)})"
+        move = f"translate({x_of(place(one.likelihood.mean_logprob))} {y_of(one.lift)})"
         parts.append(
             # the table below has the same links, for the keyboard
             f'<a href="{escape(link)}" tabindex="-1" aria-hidden="true"><path d="{_SHAPES[series]}" '
-            f'transform="{place}" fill="var(--series-{series})" fill-opacity="0.7">'
+            f'transform="{move}" fill="var(--series-{series})" fill-opacity="0.7">'
             f"<title>{escape(words)}</title></path></a>"
         )
-    title = "Answer lift, up, against log p a token, across"
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="group" aria-label="{title}">{"".join(parts)}</svg>'
+    title = "Answer lift, up, against log p a token, across, on a logarithmic axis"
+    return f'<svg viewBox="0 0 {width} {height}" role="group" aria-label="{title}">{"".join(parts)}</svg>'
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    """Return the round numbers from low to high, six or so of them."""
+    least = (high - low) / 6
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least)
+    return [step * at for at in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _key(series: int) -> str:

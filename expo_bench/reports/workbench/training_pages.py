@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from expo_bench.reports.figures.panels import Series, panel
+from expo_bench.reports.likelihood_views import number
 from expo_bench.reports.result_tables import STATUS_WORDS
 from expo_bench.reports.text import excerpt, short
 from expo_bench.reports.training_page import as_shown, evaluations, training_view
@@ -79,9 +80,9 @@ def _rollout(row: dict[str, Any]) -> dict[str, Any]:
     told = [str(row["source"]).replace("_", "-"), f"{row['n_tokens']:,} tokens"]
     for name, words in (("reward", "reward"), ("advantage", "advantage"), ("weight", "weight")):
         if row.get(name) is not None:
-            told.append(f"{words} {row[name]:.3g}")
+            told.append(f"{words} {row[name]:.3g}".replace("-", "\N{MINUS SIGN}"))
     if row.get("sum_logprob") is not None and row["n_tokens"]:
-        told.append(f"log p a token {row['sum_logprob'] / row['n_tokens']:.2f}".replace("-0.00", "0.00"))
+        told.append(f"log p a token {number(row['sum_logprob'] / row['n_tokens'])}")
     return {
         "outcome": outcome,
         "verdict": outcome if outcome != "ungraded" else STATUS_WORDS.get(status, short(status, 40)),
