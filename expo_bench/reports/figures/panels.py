@@ -56,6 +56,7 @@ def panel(title: str, series: Sequence[Series], *, low: float | None = None, hig
         # one value: in the middle, or at the end that was given
         room = abs(top) or 1.0
         bottom, top = bottom - room * (low is None), top + room
+    bottom, top = _rounded(bottom, top)
     left, right = min(xs), max(max(xs), min(xs) + 1)
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -82,6 +83,17 @@ def panel(title: str, series: Sequence[Series], *, low: float | None = None, hig
     head = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(f"{title}: {last}")}">'
     keys = [(one.name, _key(one.colour)) for one, _ in kept] if len(kept) > 1 else []
     return Panel(title=title, svg=f"{head}{''.join(parts)}</svg>", legend=keys)
+
+
+def _rounded(bottom: float, top: float) -> tuple[float, float]:
+    """Return ends of an axis that hold both numbers and, like its middle, are round."""
+    half = (top - bottom) / 2
+    power = 10.0 ** math.floor(math.log10(half))
+    for step in (digit * power for digit in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 15, 20)):
+        least = step * math.floor(bottom / step + 1e-9)
+        if least + 2 * step >= top - 1e-9 * step:
+            return least, least + 2 * step
+    return bottom, top
 
 
 def _points(one: Series) -> list[tuple[float, float]]:
