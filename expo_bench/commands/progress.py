@@ -28,9 +28,9 @@ _LOG_SECONDS = 30.0
 class Stage:
     """One stage: what is finished of it, and how fast it goes."""
 
-    def __init__(self, name: str, total: int, done: int, gauge: Gauge | Tally | None) -> None:
+    def __init__(self, name: str, total: int, done: int, gauge: Gauge | None, tally: Tally | None) -> None:
         self.name, self.total, self.done = name, total, done
-        self._before, self._gauge = done, gauge
+        self._before, self._gauge, self._tally = done, gauge, tally
         self._begun = time.monotonic()
         self._tokens = 0
 
@@ -42,15 +42,14 @@ class Stage:
     def rate(self) -> str:
         """Return the tokens a second since the stage began, those of unfinished samples too, and how many run.
 
-        Of grading, the share of right answers so far.
+        Where there are grades, the share of right answers so far.
         """
-        if isinstance(self._gauge, Tally):
-            return self._gauge.told()
         running, unfinished = (0, 0) if self._gauge is None else (self._gauge.running, self._gauge.tokens)
         tokens = self._tokens + unfinished
         seconds = max(time.monotonic() - self._begun, 1e-9)
         parts = [f"{tokens / seconds:,.0f} tokens/s"] if tokens else []
-        return ", ".join(parts + [f"{running} running"] * bool(running))
+        told = self._tally.told() if self._tally else ""
+        return ", ".join(parts + [f"{running} running"] * bool(running) + [told] * bool(told))
 
     def left(self) -> str:
         """Return the time that is left; empty until as many units are finished as run at the same time.
@@ -59,7 +58,7 @@ class Stage:
         foretells many times too much.
         """
         finished = self.done - self._before
-        if not finished or (isinstance(self._gauge, Gauge) and finished < self._gauge.running):
+        if not finished or (self._gauge is not None and finished < self._gauge.running):
             return ""
         seconds = (time.monotonic() - self._begun) / finished * (self.total - self.done)
         return f"{seconds:.0f} s left"
@@ -116,9 +115,11 @@ class TerminalProgress:
         """Print one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def start(self, stage: str, total: int, done: int, gauge: Gauge | Tally | None = None) -> Callable[[int], None]:
+    def start(
+        self, stage: str, total: int, done: int, gauge: Gauge | None = None, tally: Tally | None = None
+    ) -> Callable[[int], None]:
         """Begin a stage; see `evaluation.Progress`."""
-        begun = Stage(stage, total, done, gauge)
+        begun = Stage(stage, total, done, gauge, tally)
         task = self._bars.add_task(stage, total=total, completed=done, stage=begun)
         self._ended.set()
         self._ended = threading.Event()

@@ -299,6 +299,8 @@ class SilentProgress:
     def note(self, text: str) -> None:
         """Say nothing."""
 
-    def start(self, stage: str, total: int, done: int, gauge: "Gauge | Tally | None" = None) -> Callable[[int], None]:
+    def start(
+        self, stage: str, total: int, done: int, gauge: "Gauge | None" = None, tally: "Tally | None" = None
+    ) -> Callable[[int], None]:
         """Count nothing."""
         return lambda n_tokens: None

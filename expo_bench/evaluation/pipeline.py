@@ -1,16 +1,18 @@
 """`expo-bench eval`: the stages from problems to a report, in one run folder."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from expo_bench.engines.base import Generator
 from expo_bench.evaluation import metrics
 from expo_bench.evaluation.drawing import Missing, Stage, count
+from expo_bench.evaluation.graded_meanwhile import graded_meanwhile
 from expo_bench.evaluation.planning import Plan, begin, finish, open_planned, warnings
-from expo_bench.evaluation.progress import Progress, counting
+from expo_bench.evaluation.progress import Progress, Tally, counting
 from expo_bench.evaluation.sampling import sampling
 from expo_bench.evaluation.spending import Spending, prompt_tokens
-from expo_bench.grading.judge import GRADER
+from expo_bench.grading.judge import GRADER, Judge
 from expo_bench.grading.misread import misread
 from expo_bench.grading.stage import grade
 from expo_bench.reports import reporting
@@ -28,9 +30,10 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
     try:
         for warning in warnings(planned):
             progress.note(warning)
-        manifest = draw(planned, [sampling(config, planned.prompt)], progress)
         total = len(planned.problems) * config.n
-        statuses = grade(run, on_grade=counting(progress, total))
+        with Judge() as judge:
+            manifest = draw(planned, [sampling(config, planned.prompt)], progress, judge)
+            statuses = grade(run, judge=judge, on_grade=counting(progress, total))
         if not_understood := misread(run, GRADER):
             for text, examples in not_understood.lines():
                 progress.note("\n  ".join([text, *examples]))
@@ -55,8 +58,11 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         lock.close()
 
 
-def draw(planned: Plan, stages: Sequence[Stage], progress: Progress) -> Manifest:
-    """Draw what the run lacks of these stages and return its manifest; the model is loaded only for that."""
+def draw(planned: Plan, stages: Sequence[Stage], progress: Progress, judge: Judge | None = None) -> Manifest:
+    """Draw what the run lacks of these stages and return its manifest; the model is loaded only for that.
+
+    With a judge, answers are graded while others are drawn.
+    """
     run = planned.run
     wanted = [(stage, lacking) for stage in stages if (lacking := stage.missing(run, planned.problems))]
     if not wanted and run.manifest_path.is_file():
@@ -65,7 +71,7 @@ def draw(planned: Plan, stages: Sequence[Stage], progress: Progress) -> Manifest
     try:
         manifest = begin(planned, engine.describe(), progress)
         for stage, lacking in wanted:
-            draw_stage(planned, stage, lacking, engine, progress)
+            draw_stage(planned, stage, lacking, engine, progress, judge if stage.kind == "solve" else None)
         return manifest
     finally:
         engine.close()
@@ -80,10 +86,13 @@ def spent_so_far(planned: Plan, progress: Progress) -> Spending | None:
     return spending
 
 
-def draw_stage(planned: Plan, stage: Stage, lacking: Missing, engine: Generator, progress: Progress) -> None:
-    """Draw what the run lacks of a stage."""
+def draw_stage(
+    planned: Plan, stage: Stage, lacking: Missing, engine: Generator, progress: Progress, judge: Judge | None = None
+) -> None:
+    """Draw what the run lacks of a stage; with a judge, grade answers on the way."""
     total = len(stage.asked(planned.problems)) * stage.n
-    advance = progress.start(stage.doing, total, total - count(lacking), engine.gauge)
+    tally = Tally()
+    advance = progress.start(stage.doing, total, total - count(lacking), engine.gauge, tally)
     spending = None if planned.config.max_cost is None else spent_so_far(planned, progress)
 
     def on_sample(row: Sample) -> None:
@@ -91,4 +100,5 @@ def draw_stage(planned: Plan, stage: Stage, lacking: Missing, engine: Generator,
         if spending:
             spending.add(row)
 
-    stage.draw(planned.run, lacking, engine, on_sample)
+    with graded_meanwhile(planned.run, judge, tally) if judge else nullcontext():
+        stage.draw(planned.run, lacking, engine, on_sample)

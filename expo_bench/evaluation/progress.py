@@ -17,6 +17,11 @@ class Tally:
     judged: int = 0
     """Those of which somebody can tell; where the gold answer is bad, nobody can."""
 
+    def count(self, correct: bool | None) -> None:
+        """Take one verdict in."""
+        if correct is not None:
+            self.right, self.judged = self.right + correct, self.judged + 1
+
     def told(self) -> str:
         """Return the share of right answers, empty where there is none yet."""
         return f"{self.right / self.judged:.1%} right" if self.judged else ""
@@ -28,10 +33,12 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Take one line that the user should read."""
 
-    def start(self, stage: str, total: int, done: int, gauge: "Gauge | Tally | None" = None) -> Callable[[int], None]:
+    def start(
+        self, stage: str, total: int, done: int, gauge: "Gauge | None" = None, tally: Tally | None = None
+    ) -> Callable[[int], None]:
         """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each.
 
-        `gauge` tells what is being written before any unit is whole, or what the units say so far.
+        `gauge` tells what is being written before any unit is whole, `tally` how many answers are right so far.
         """
         ...
 
@@ -39,11 +46,10 @@ class Progress(Protocol):
 def counting(progress: Progress, total: int, stage: str = "grading") -> Callable[[bool | None], None]:
     """Begin a stage that grades `total` samples; what is returned is called with each verdict."""
     tally = Tally()
-    advance = progress.start(stage, total, 0, tally)
+    advance = progress.start(stage, total, 0, tally=tally)
 
     def count(correct: bool | None) -> None:
-        if correct is not None:
-            tally.right, tally.judged = tally.right + correct, tally.judged + 1
+        tally.count(correct)
         advance(0)
 
     return count

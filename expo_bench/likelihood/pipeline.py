@@ -43,7 +43,7 @@ def make_candidates(planned: Plan, progress: Progress) -> Counter[str]:
     with run.lock(), Judge() as judge:
         for warning in warnings(planned):
             progress.note(warning)
-        manifest = draw(planned, drawing_stages(planned), progress)
+        manifest = draw(planned, drawing_stages(planned), progress, judge)
         if config.draws_own:
             total = len(planned.problems) * config.n
             grade(run, judge=judge, on_grade=counting(progress, total))

@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_tokens_of_unfinished_samples_count(clock: list[float]) -> None:
     gauge = Gauge()
-    stage = Stage("sampling", 10, 4, gauge)
+    stage = Stage("sampling", 10, 4, gauge, tally := Tally())
     assert stage.line() == "sampling 4/10"
     clock[0] += 2
     gauge.running, gauge.tokens = 3, 60
@@ -35,6 +35,9 @@ def test_tokens_of_unfinished_samples_count(clock: list[float]) -> None:
     assert stage.line() == "sampling 5/10  20 tokens/s, 2 running"
     gauge.running = 1
     assert stage.line() == "sampling 5/10  20 tokens/s, 1 running  20 s left"
+    tally.count(True)
+    tally.count(False)
+    assert stage.line() == "sampling 5/10  20 tokens/s, 1 running, 50.0% right  20 s left"
 
 
 def test_grading_tells_how_many_are_right_so_far(
@@ -45,7 +48,7 @@ def test_grading_tells_how_many_are_right_so_far(
         for correct in (True, None, False, True):
             count(correct)
     assert capsys.readouterr().err.strip() == "grading 4/4  66.7% right  0 s left"
-    assert Stage("grading", 4, 0, Tally()).line() == "grading 0/4"
+    assert Stage("grading", 4, 0, None, Tally()).line() == "grading 0/4"
 
 
 def test_a_log_has_a_line_before_the_first_sample_is_whole(
