@@ -43,8 +43,9 @@ METHODS = {
     # what is not the recipe's above, and the chains that must be there: (source, role)
     "expo_grpo": ({"expo": {"beta": 0.5}}, ("self_explanation", "beside")),
     "nurl": (HARD, ("hinted", "member")),
-    "dapo": ({**HARD, "minibatches": 2}, ("own", "discarded")),
-    "luffy": ({"luffy": {"guest": "self_explanation"}}, ("self_explanation", "member")),
+    # which chains share one of several updates is drawn within a process
+    "dapo": ({**HARD, "minibatches": 1}, ("own", "discarded")),
+    "luffy": ({"minibatches": 1, "luffy": {"guest": "self_explanation"}}, ("self_explanation", "member")),
     "sdpo": ({}, ("own", "member")),
 }
 
@@ -74,8 +75,8 @@ def test_two_processes_give_what_one_gives(tmp_path, method):
             assert getattr(row, name) == (None if value is None else pytest.approx(value, rel=1e-4, abs=1e-4))
     start = load_file(find_model("micro").path + "/model.safetensors")
     weights, more = (load_file(folder.checkpoint(4) / "model.safetensors") for folder in folders)
-    assert max((weights[name] - start[name]).abs().max().item() for name in weights) > 1e-3
-    assert max((weights[name] - more[name]).abs().max().item() for name in weights) <= 1e-5
+    assert max((weights[name] - start[name]).abs().max().item() for name in weights) > 1e-4
+    assert max((weights[name] - more[name]).abs().max().item() for name in weights) <= 1e-6
 
 
 REFUSED = [

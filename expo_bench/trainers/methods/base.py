@@ -195,6 +195,10 @@ class OnlineMethod(Method):
         """Return the strength of the term beside the policy's; 0: none."""
         return 0.0
 
+    def weighs_term(self) -> bool:
+        """Tell whether the share of the term in this step's gradient is measured; it costs a backward pass more."""
+        return False
+
     def term(self, done: Pass) -> Any:
         """Return the sum over the chains beside a pass of what is to grow; the trainer divides by the groups."""
         raise NotImplementedError

@@ -24,6 +24,8 @@ class TermSettings(Section):
     """no_positive: only groups whose own rollouts are all wrong."""
     warn_after: int = Field(default=10, ge=1)
     """Steps without a chain to learn from, before a warning."""
+    share_every: int | None = Field(default=None, ge=1)
+    """Steps between measurements of the term's share in the gradient, each a backward pass more; None: never."""
 
 
 def filter_fault(filters: Collection[str], *, truncated: bool, reaches: bool | None, leaks: bool | None) -> str | None:
@@ -86,6 +88,11 @@ class TermMethod(OnlineMethod):
         """Return the weight of this step."""
         weight: float = self.settings.weight
         return weight * (1 - self.tools.progress if self.settings.schedule == "anneal" else 1)
+
+    def weighs_term(self) -> bool:
+        """Tell whether it is a step of `share_every`; see `OnlineMethod`."""
+        every = self.settings.share_every
+        return bool(every) and self.tools.step % every == 0
 
     def term(self, done: Pass) -> Any:
         """Return the chains' likelihood."""

@@ -24,6 +24,7 @@ from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.online.drawing import Drawing, Drawn, Wanted, Writer
 from expo_bench.trainers.online.recording import Recorder
 from expo_bench.trainers.online.scoring import scored_tokens_only
+from expo_bench.trainers.online.share import TermGradient
 from expo_bench.trainers.online.slot_sampler import Draw, SlotSampler
 from expo_bench.trainers.online.toolbox import Toolbox
 from expo_bench.trainers.online.widening import widened
@@ -100,6 +101,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._pass: Pass | None = None
         self._inputs: dict[str, Any] = {}
         self._gap, self._term = 0.0, 0.0
+        self._weighs, self._term_gradient = False, TermGradient()
+        self._term_norm: float | None = None
         self._checked = False
 
     def _anyone(self, one: bool) -> bool:
@@ -224,6 +227,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             mask=inputs["completion_mask"],
             model=model,
         )
+        # of sharded weights a process has no whole gradient
+        self._weighs = self._method.weighs_term() and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         self._note(done.members, (done.logprobs * done.mask).sum(-1))
         if not done.beside:
@@ -233,7 +238,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         groups = self._recipe.prompts_per_step / self.accelerator.num_processes
         term: torch.Tensor = self._method.term(done) / groups
         self._term += float(term.detach())
-        return loss - self._method.coefficient() * term
+        part = -self._method.coefficient() * term
+        if self._weighs:
+            self._term_gradient.add(part, self.model)
+        return loss + part
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -358,6 +366,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             self._metrics["train"]["term/coefficient"].append(self._method.coefficient())
         if self._method.beside_at_most(self._recipe.settings):
             self._metrics["train"]["term/value"].append(self._value_of_term())
+            self._term_norm = self._term_gradient.take(self.model, self.accelerator) if self._weighs else None
         gap = self._largest_gap()
         self._metrics["train"]["sampling/logprob_gap"].append(gap)
         if not self._checked and gap > LARGEST_GAP:
@@ -367,6 +376,12 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             )
         self._checked = True
         return rows
+
+    def log(self, logs: dict[str, float], *others: Any) -> None:
+        """Tell the share of the term in the gradient beside the norm of the whole, where it was measured."""
+        if self._term_norm is not None and logs.get("grad_norm"):
+            logs = {**logs, "term/gradient_share": self._term_norm / float(logs["grad_norm"])}
+        super().log(logs, *others)
 
     def _value_of_term(self) -> float:
         """Return the term of the step, without its coefficient: what its passes added up, a mean over processes."""

@@ -133,6 +133,24 @@ def test_term_equals_a_hand_computed_value(tmp_path, judge, method, normalise):
     assert trainer._value_of_term() == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_share_of_the_term_in_the_gradient(tmp_path, judge, micro_batch):
+    chosen = recipe(levels=(3,), prompts_per_step=4, steps=2, expo={"weight": 0.3, "filter": [], "share_every": 2})
+    trainer = make(tmp_path / "whole", chosen, judge)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    nobody = torch.full_like(inputs["beside"], -1)
+    whole, alone = (
+        torch.cat([one.flatten() for one in torch.autograd.grad(loss, list(trainer.model.parameters()))])
+        for loss in (trainer._compute_loss(trainer.model, one) for one in (inputs, {**inputs, "beside": nobody}))
+    )
+    log = run(tmp_path / "run", chosen.model_copy(update={"micro_batch": micro_batch})).log()
+    shares = {line["step"]: line["term/gradient_share"] for line in log if "term/gradient_share" in line}
+    assert shares == {1: pytest.approx(((whole - alone).norm() / whole.norm()).item(), rel=1e-4)}
+    assert abs(shares[1] - 1) > 0.01
+
+
 def test_term_learns_under_the_prompt_that_hides_the_answer(tmp_path, judge):
     trainer = make(tmp_path, recipe(), judge)
     trainer.model.train()
