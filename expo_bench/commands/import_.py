@@ -15,9 +15,10 @@ EXAMPLE = "expo-bench import samples.jsonl -o results/theirs --map text='outputs
 def import_(
     settings: dict[str, Any],
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="FILE...", help="Samples of lm-eval, lighteval, inspect, or of any tool; docs/import.md."
+            metavar="FILE...",
+            help="Samples of lm-eval, lighteval, inspect, or of any tool; also OWNER/NAME of the hub; docs/import.md.",
         ),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="The new run folder.")],

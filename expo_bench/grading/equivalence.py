@@ -5,6 +5,7 @@ Runs in the worker processes of `judge`: `python -m expo_bench.grading.equivalen
 
 import logging
 import re
+from collections.abc import Sequence
 
 from expo_bench.grading.choices import same_words, words
 from expo_bench.grading.comparison import same_nodes
@@ -16,6 +17,7 @@ from expo_bench.grading.serving import serve
 from expo_bench.grading.sizes import check_depth
 from expo_bench.grading.structure import Node, formulas, read
 from expo_bench.grading.tidying import readings, tidied, unwrapped
+from expo_bench.grading.tolerances import without_tolerance
 from expo_bench.grading.units import contradict
 
 _BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
@@ -23,6 +25,7 @@ _DOTS = re.compile(r"\\(?:[lcv]?dots[a-z]?)(?![A-Za-z])|\.{3}")
 _EQUALS = re.compile(r"=(?![^{}]*\})")
 _DOTTED_DECIMAL = re.compile(r"-?\d*\.\d+(?:\\[lc]?dots|\.{3})(?:\s*\\?%)?")
 _LOGARITHM = re.compile(r"\\(?:log|lg)(?![A-Za-z])(?!\s*_)")
+_PERCENT = re.compile(r"\\?%")
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\pmod\s*(?:\{(?P<a>[^{}]*)\}|(?P<b>\w))|\(\s*(?:\\(?:text|mathrm"
     r"|operatorname)\s*\{\s*mod\s*\}|\\b?mod|mod)\s*\{?(?P<c>[^{}()]*)\}?\))\s*\Z"
@@ -35,7 +38,7 @@ def check_gold(gold: str) -> bool:
     Raises:
         TimeoutError: it is too large to be handled.
     """
-    gold = _checked(gold)
+    gold = _checked(without_tolerance(gold)[0])
     if words(gold) or (_DOTS.search(gold) and len(gold) > 4) or base_of(gold):
         return True
     text, _ = _without_modulus(tidied(gold))
@@ -52,7 +55,32 @@ def same(gold: str, answer: str) -> bool:
     Raises:
         TimeoutError: one of them is too large to be handled.
     """
-    gold, answer = _checked(gold), _checked(answer)
+    gold, tolerances = without_tolerance(gold)
+    return _same(_checked(gold), _checked(answer)) or bool(tolerances and _within(gold, answer, tolerances))
+
+
+def _within(gold: str, answer: str, tolerances: Sequence[float]) -> bool:
+    """Return whether each number of the answer is as near to the gold answer's as its tolerance allows."""
+    left, right = _numbers(gold), _numbers(answer)
+    if not left or len(left) != len(right) or contradict(gold, answer):
+        return False
+    if len(tolerances) != len(left):
+        # one tolerance of all: which number is which does not count
+        left, right, tolerances = sorted(left), sorted(right), [tolerances[0]] * len(left)
+    near = zip(left, right, tolerances, strict=True)
+    return all(abs(one - other) <= allowed * (1 + 1e-9) for one, other, allowed in near)
+
+
+def _numbers(text: str) -> list[float]:
+    """Return the numbers that an answer consists of, percents as they are written; none if a part is no number."""
+    node = read(tidied(_checked(_PERCENT.sub("", text))))
+    found = [parse(part.text) for part in formulas(node)]
+    if any(one is None or not getattr(one.value, "is_number", False) or one.value.is_real is not True for one in found):
+        return []
+    return [float(one.value) for one in found if one is not None]
+
+
+def _same(gold: str, answer: str) -> bool:
     if _bare(gold) == _bare(answer):
         return True
     said = same_words(gold, answer)

@@ -22,6 +22,7 @@ from expo_bench.grading.copying import is_copied
 from expo_bench.grading.extraction import MAX_LENGTH, extract
 from expo_bench.grading.rivals import MOST_TEXT
 from expo_bench.grading.serving import Limits
+from expo_bench.grading.tolerances import without_tolerance
 from expo_bench.grading.workers import Job, Pool
 from expo_bench.rows import Status
 
@@ -147,7 +148,12 @@ class Judge:
         extracted = None if attempt.error else extract(attempt.text, truncated=attempt.truncated)
 
         def settle(status: Status, correct: bool | None = None, seconds: float = 0.0) -> None:
-            if correct and extracted and attempt.problem and is_copied(attempt.problem, gold, extracted):
+            if (
+                correct
+                and extracted
+                and attempt.problem
+                and is_copied(attempt.problem, without_tolerance(gold)[0], extracted)
+            ):
                 status, correct = "copied", None
             shown = extracted[:MAX_LENGTH] if extracted else None
             slot.value = Verdict(status=status, correct=correct, extracted=shown, seconds=seconds)
@@ -194,7 +200,7 @@ class Judge:
             slot.value = Verdict(status=status, correct=correct, extracted=None, seconds=job.seconds)
 
         text = attempt.text[-MOST_TEXT:].encode(errors="replace").decode()
-        self._ask(rival, attempt.gold, text)[0].then(settle)
+        self._ask(rival, without_tolerance(attempt.gold)[0], text)[0].then(settle)
         return slot
 
     def _check(self, gold: str) -> _Slot[bool]:

@@ -4,8 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from itertools import islice
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from expo_bench.importing.foreign import ForeignFile, Texts, moment
 from expo_bench.importing.lighteval import read_lighteval
 from expo_bench.importing.lm_eval import PUBLISHED, read_lm_eval
 from expo_bench.importing.mapped import read_mapped
-from expo_bench.problems import Reading
+from expo_bench.problems import Reading, hub_ids
 from expo_bench.problems.base import Row
 from expo_bench.problems.identity import digest
 from expo_bench.problems.loading import DEFAULT_SPLIT
@@ -33,7 +32,7 @@ _LIGHTEVAL = ({"doc", "model_response"}, {"example", "predictions", "cont_tokens
 
 
 def import_run(
-    paths: Sequence[Path],
+    paths: Sequence[Path | str],
     run: RunFolder,
     *,
     benchmark: str | None = None,
@@ -49,7 +48,7 @@ def import_run(
 
     Args:
         paths: samples of lm-evaluation-harness, lighteval, or in any shape that a preset or `reading` declares: tasks,
-            or seeds of a task.
+            or seeds of a task. Files, folders, or datasets of the hub, as `load` takes them.
         run: must not exist yet, or be empty, or hold an import of the same files.
         benchmark: name of the benchmark of all files; None to tell it from the task's name.
         format: "lm-eval", "lighteval", "mapping", or "auto" to tell it from the fields of the first row.
@@ -63,10 +62,10 @@ def import_run(
     """
     if format not in FORMATS:
         raise UserError(f"--format {format}: choose {', '.join(FORMATS)}")
-    digests = {path: _file_digest(path) for path in paths}
-    if len(set(digests.values())) < len(paths):
+    sources = [_source(path) for path in paths]
+    if len({source.digest for source in sources}) < len(paths):
         raise UserError("two of the files are the same: their samples would count twice")
-    read = [_read(path, format, benchmark, reading or Reading(), model, split) for path in paths]
+    read = [_read(source, format, benchmark, reading or Reading(), model, split) for source in sources]
     kinds = {kind for kind, _ in read}
     if len(kinds) > 1:
         raise UserError("the files are of two harnesses: import those of each into a run of its own")
@@ -78,7 +77,7 @@ def import_run(
     if len(names) > 1:
         raise UserError(f"the files are of several models ({', '.join(names)}): import each into a run of its own")
     problems, samples, verdicts = _rows(files)
-    manifest = _manifest(kinds.pop(), files, problems, len(samples), [digests[path] for path in paths])
+    manifest = _manifest(kinds.pop(), files, problems, len(samples), [source.digest for source in sources])
     with run.lock():
         there = _imported_before(run, manifest)
         if there is not None and there.status == "finished":
@@ -93,18 +92,46 @@ def import_run(
     return manifest
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A file, a folder, or a split of a dataset of the hub, which has a path of its names."""
+
+    path: Path
+    digest: str
+    rows: list[tuple[str, Row]] | None = None
+    """Of the hub; those of a file are read when they are needed."""
+
+
+def _source(given: Path | str) -> _Source:
+    path = Path(given)
+    address = None if path.exists() else hub_ids.parse(str(given))
+    if address is None:
+        if not path.exists():
+            raise UserError(f"{given} is not a file, nor a folder of files, nor OWNER/NAME of the hub")
+        return _Source(path=path, digest=_file_digest(path))
+    try:
+        rows, commit, split = hub_ids.rows(address, None, None)
+    except UserError as error:
+        raise UserError(f"there is no file {given} here, and {error}") from error
+    told = commit or hashlib.sha256(json.dumps([row for _, row in rows], default=str).encode()).hexdigest()
+    return _Source(
+        path=Path(address.repo) / (address.config or split), digest=f"{told} {address.config} {split}", rows=rows
+    )
+
+
 def _read(
-    path: Path, format: str, benchmark: str | None, reading: Reading, model: str | None, split: str
+    source: _Source, format: str, benchmark: str | None, reading: Reading, model: str | None, split: str
 ) -> tuple[str, ForeignFile]:
     """Return the kind of a file, and what it holds."""
-    start = list(islice(containers.read(path), 1))
-    if not start:
+    path = source.path
+    rows = list(containers.read(path)) if source.rows is None else source.rows
+    if not rows:
         raise UserError(f"{path} holds no samples")
-    kind = _kind(start[0][1], reading) if format == "auto" else format
+    kind = _kind(rows[0][1], reading) if format == "auto" else format
     if kind == "mapping":
-        found = read_mapped(path, list(containers.read(path)), reading, benchmark, model, split)
+        found = read_mapped(path, rows, reading, benchmark, model, split)
         return str((found.mapping or {}).get("preset", kind)), found
-    found = (read_lm_eval if kind == "lm-eval" else read_lighteval)(path, benchmark, split)
+    found = (read_lm_eval if kind == "lm-eval" else read_lighteval)(path, rows, benchmark, split)
     return kind, replace(found, model={**found.model, "name": model}) if model else found
 
 
@@ -120,8 +147,6 @@ def _imported_before(run: RunFolder, wanted: Manifest) -> Manifest | None:
 
 
 def _file_digest(path: Path) -> str:
-    if not path.exists():
-        raise UserError(f"{path} is not a file, nor a folder of files")
     files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()

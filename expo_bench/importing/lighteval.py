@@ -3,6 +3,7 @@
 Read from the sources of lighteval 0.10.0 and 0.13.0: logging/info_loggers.py, logging/evaluation_tracker.py.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,15 @@ from expo_bench.importing.foreign import ForeignFile, Texts, benchmark_of, seed_
 from expo_bench.importing.lm_eval import read_results
 from expo_bench.importing.mapped import asked
 from expo_bench.problems import BENCHMARKS, load
+from expo_bench.problems.base import Row
 from expo_bench.problems.reading.values import verdict
 
 _Row = tuple[str, list[str | None], list[int] | None, int | None, bool | None]
 """Prompt, completions, their tokens, the task's token limit, lighteval's verdict where there is one completion."""
 
 
-def read_lighteval(path: Path, named: str | None, split: str) -> ForeignFile:
-    """Read a details_*.parquet and, where lighteval left it, its results_*.json.
+def read_lighteval(path: Path, rows: Sequence[tuple[str, Row]], named: str | None, split: str) -> ForeignFile:
+    """Read the rows of a details_*.parquet and, where lighteval left it, its results_*.json.
 
     Its rows hold prompts, not questions: the benchmark's problems are loaded and looked for in them.
 
@@ -32,15 +34,12 @@ def read_lighteval(path: Path, named: str | None, split: str) -> ForeignFile:
             f"{path}: lighteval keeps prompts, not questions, and {task} is no benchmark known here; "
             "name one, or a JSON-lines file of its problems, with --benchmark"
         )
-    rows = _lighteval_rows(path)
-    if not rows:
-        raise UserError(f"{path} holds no samples")
     problems = load(benchmark, split=split).problems
     general = read_results(_lighteval_results(path)).get("config_general") or {}
     config = general.get("model_config") or general
     generation = config.get("generation_parameters") or {}
     found = []
-    for prompt, texts, n_tokens, size, score in rows:
+    for prompt, texts, n_tokens, size, score in _lighteval_rows(path, [row for _, row in rows]):
         problem = asked(prompt, problems, path)
         limit = generation.get("max_new_tokens") or size
         scores = [score] if len(texts) == 1 else None
@@ -67,22 +66,17 @@ def read_lighteval(path: Path, named: str | None, split: str) -> ForeignFile:
     )
 
 
-def _lighteval_rows(path: Path) -> list[_Row]:
-    import pyarrow
-    from pyarrow import parquet
-
+def _lighteval_rows(path: Path, rows: Sequence[Row]) -> list[_Row]:
+    names = set(rows[0])
     try:
-        names = parquet.read_schema(path).names
-        if {"doc", "model_response"} <= set(names):
-            rows = parquet.read_table(path, columns=["doc", "model_response", *({"metric"} & set(names))]).to_pylist()
+        if {"doc", "model_response"} <= names:
             return [_row(one["doc"], one["model_response"], one.get("metric")) for one in rows]
-        if {"example", "predictions", "cont_tokens"} <= set(names):
-            rows = parquet.read_table(path, columns=["example", "predictions", "cont_tokens"]).to_pylist()
+        if {"example", "predictions", "cont_tokens"} <= names:
             return [_old_row(one) for one in rows]
-    except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path} cannot be read as details of lighteval: {type(error).__name__} {error}") from error
     raise UserError(
-        f"{path} has the columns {', '.join(names)}; known are doc and model_response (lighteval 0.13), and example, "
+        f"{path} has the columns {', '.join(rows[0])}; known are doc and model_response (lighteval 0.13), and example, "
         "predictions and cont_tokens (0.10)"
     )
 
@@ -92,7 +86,7 @@ def _row(doc: dict[str, Any], said: dict[str, Any], metric: Any) -> _Row:
     return _checked(doc["query"], said["text"], said.get("output_tokens"), doc.get("generation_size"), score)
 
 
-def _old_row(row: dict[str, Any]) -> _Row:
+def _old_row(row: Row) -> _Row:
     # one request, with a list of tokens for each of its completions
     tokens = row["cont_tokens"][0] if row["cont_tokens"] else None
     return _checked(row["example"], row["predictions"], tokens, None, None)

@@ -4,7 +4,7 @@ Read from the source of lm-eval 0.4.13: evaluator.py, loggers/evaluation_tracker
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from expo_bench.errors import UserError
 from expo_bench.grading.boxed import last_boxed
 from expo_bench.importing.foreign import STAMP, ForeignFile, Texts, benchmark_of, seed_of, task_of
 from expo_bench.problems import BENCHMARKS, fields, published
-from expo_bench.problems.base import BadRow, Entry
+from expo_bench.problems.base import BadRow, Entry, Row
 from expo_bench.problems.gsm8k import GSM8K
 from expo_bench.problems.identity import with_ids
-from expo_bench.problems.reading import containers, values
+from expo_bench.problems.reading import values
 
 PUBLISHED = {name: one for name in BENCHMARKS if (one := published(name)) and not one.has_choices}
 
@@ -34,8 +34,8 @@ def read_results(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def read_lm_eval(path: Path, named: str | None, split: str) -> ForeignFile:
-    """Read a samples_*.jsonl and, where it lies beside, the results_*.json of the same moment.
+def read_lm_eval(path: Path, rows: Iterable[tuple[str, Row]], named: str | None, split: str) -> ForeignFile:
+    """Read the rows of a samples_*.jsonl and, where it lies beside, the results_*.json of the same moment.
 
     Raises:
         UserError: the file is something else, or a document has no question or gold answer.
@@ -44,7 +44,7 @@ def read_lm_eval(path: Path, named: str | None, split: str) -> ForeignFile:
     benchmark = benchmark_of(task, named)
     if stamp := STAMP.fullmatch(path.stem):
         results = read_results(path.with_name(f"results_{stamp['date']}T{stamp['time']}.json"))
-    lines = sorted(_lm_eval_lines(path), key=lambda line: line.doc_id)
+    lines = sorted(_lm_eval_lines(rows), key=lambda line: line.doc_id)
     if not lines:
         raise UserError(f"{path} holds no samples")
     entries = [_entry(line.doc, benchmark, f"{path}, doc_id {line.doc_id}") for line in lines]
@@ -81,7 +81,7 @@ class _Line:
     score: bool | None
 
 
-def _lm_eval_lines(path: Path) -> list[_Line]:
+def _lm_eval_lines(rows: Iterable[tuple[str, Row]]) -> list[_Line]:
     """Return the documents with their completions, each once.
 
     A file has a line for each document and filter; the filters see the same completions. Where lines do not name their
@@ -90,7 +90,7 @@ def _lm_eval_lines(path: Path) -> list[_Line]:
     chosen: str | None = None
     found: dict[int, _Line] = {}
     seen: set[tuple[int, tuple[str | None, ...]]] = set()
-    for place, row in containers.read(path):
+    for place, row in rows:
         line = _lm_eval_line(row, place)
         chosen = chosen or row.get("filter")
         key = (line.doc_id, tuple(line.texts))

@@ -88,6 +88,8 @@ class Benchmark:
     counts: Mapping[str, int] = field(default_factory=dict)
     """Split -> number of problems."""
     licence: str = "none stated"
+    prompt: str = "boxed"
+    """Name of the prompt that is nearest to those of papers on it."""
     max_tokens: int | None = None
     """Budget of a completion that papers on it use, where that is not the default."""
     groups: tuple[str, ...] = ()

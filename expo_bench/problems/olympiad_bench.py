@@ -4,10 +4,11 @@ https://huggingface.co/datasets/Hothan/OlympiadBench, configuration OE_TO_maths_
 "train"). A row, of which more fields are not read:
     {"id": 1, "question": "What are the roots of $x^2=1$?", "solution": ["..."], "final_answer": ["$1,-1$"],
      "is_multiple_answer": true, "answer_type": "Numerical", "unit": null, "error": null, "subfield": "Algebra"}
-Several answers stand with commas between, without the dollars around each; a unit follows the answer. One problem has a
-tolerance ("error"), of which its question speaks; it is graded without.
+Several answers stand with commas between, without the dollars around each; a unit follows the answer, and a tolerance
+("error": "1e-1", which one problem has) the unit.
 """
 
+from expo_bench.grading.tolerances import with_tolerance
 from expo_bench.problems import fields
 from expo_bench.problems.base import BadRow, Benchmark, Entry, HubDataset, Row
 from expo_bench.problems.reading import values
@@ -20,9 +21,10 @@ def parse(row: Row) -> Entry:
         raise BadRow("'final_answer' is no list of texts")
     answer = ", ".join(part.replace("$", "").strip() for part in answers)
     unit = (fields.optional(row, "unit") or "").replace("$", "").strip()
+    answer = f"{answer} {unit}" if unit.isalpha() else f"{answer}{unit}"
     return Entry(
         question=fields.required(row, "question"),
-        answer=f"{answer} {unit}" if unit.isalpha() else f"{answer}{unit}",
+        answer=with_tolerance(answer, values.tolerances(row.get("error"))),
         solution=values.optional_text(row.get("solution"), "solution"),
         subject=fields.optional(row, "subfield"),
     )
@@ -35,7 +37,7 @@ BENCHMARKS = (
         files={"test": "olympiad_bench.jsonl"},
         source=HubDataset(repo="Hothan/OlympiadBench", configs=("OE_TO_maths_en_COMP",), splits={"test": "train"}),
         parse=parse,
-        digests={"test": "13ff200027728ed7756ff743974d808eecb66b368a156b045b608fea4152dfd1"},
+        digests={"test": "173abcebd5f2bb51f30532ce0ab9df5c8d2fe21ada7d3a4cd68eb5b10f8ec292"},
         licence="MIT",
         counts={"test": 674},
         max_tokens=8192,

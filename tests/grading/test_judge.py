@@ -128,6 +128,24 @@ def test_letters_of_choices(judge: Judge, gold: str, answer: str, correct: bool)
     assert (verdict.status, verdict.correct) == ("graded", correct)
 
 
+@pytest.mark.parametrize(
+    ("gold", "answer", "correct"),
+    [
+        ("4.2% (tolerance 0.1)", "4.2", True), ("4.2% (tolerance 0.1)", r"4.3\%", True),
+        ("4.2% (tolerance 0.1)", "4.1", True), ("4.2% (tolerance 0.1)", "4.31", False),
+        ("4.2% (tolerance 0.1)", r"\frac{43}{10}", True), ("4.2% (tolerance 0.1)", "4.2, 4.3", False),
+        ("4.2% (tolerance 0.1)", "x", False), (r"\pi (tolerance 0.01)", "3.14", True),
+        (r"\pi (tolerance 0.001)", "3.14", False), ("4.2 km (tolerance 0.1)", "4.3 km", True),
+        ("1, 2.5 (tolerance 0.1)", "2.55, 1.05", True), ("1, 2.5 (tolerance 0.1)", "1, 2.7", False),
+        ("1, 25 (tolerance 0.01, 1)", "1, 26", True), ("1, 25 (tolerance 0.01, 1)", "1.1, 25", False),
+        ("3 (tolerance 0.5)", "3.5", True), ("3 (tolerance 0.5)", "2.4", False),
+    ],
+)  # fmt: skip
+def test_a_gold_answer_may_have_a_tolerance(judge: Judge, gold: str, answer: str, correct: bool) -> None:
+    [verdict] = judge.judge_many([boxed(gold, answer)])
+    assert (verdict.status, verdict.correct) == ("graded", correct)
+
+
 def test_choices_of_one_letter_are_one_answer(judge: Judge) -> None:
     pairs = [("B", "B) ten"), ("(B)", r"\text{B}"), ("B) ten", "C) ten"), ("A) and B)", "A"), ("(b)", "B")]
     assert list(judge.equivalent(pairs)) == [True, True, False, False, True]

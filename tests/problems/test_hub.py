@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from expo_bench import RunFolder
+
 OLD, NEW = "a" * 40, "b" * 40  # two commits
 CARD = b"""---
 configs:
@@ -214,3 +216,37 @@ def test_folders_in_the_shape_of_repositories(load: Loader, tmp_path: Path) -> N
     assert whole[0] == [[f"{number}+1?", str(number + 1), 3] for number in range(7)]
     assert whole[1]["revision"] is None
     assert year[0] == [["1+1?", "2", None]]
+
+
+def test_samples_of_the_hub_are_imported(tmp_path: Path, endpoint: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "EXPO_BENCH_"))}
+    environment |= {"HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "NO_PROXY": "127.0.0.1"}
+    mapping = ["--map", "question=question", "--map", "answer=answer", "--map", "text=answer"]
+
+    def import_(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "expo_bench", "import", *arguments],
+            env=environment | {"HF_ENDPOINT": endpoint},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    hub = ("openai/gsm8k", f"hf://datasets/openai/gsm8k@{OLD}:main/train")
+    for number, (address, question) in enumerate(zip(hub, ("2+2?", "1+1?"), strict=True)):
+        run = tmp_path / str(number)
+        done = import_(address, "-o", str(run), *mapping)
+        assert done.returncode == 0, done.stderr
+        [problem] = RunFolder(run).problems()
+        manifest = RunFolder(run).read_manifest()
+        assert (problem.question, manifest.model["name"]) == (question, "gsm8k")
+        assert (NEW if number == 0 else OLD) in str(manifest.environment["imported_files"])
+    for address, words in (
+        ("hf://openai/gsm8k:main/dev", "there is no split 'dev'; choose train, test"),
+        ("hf://openai/gsm8k:other", "other"),
+        ("nobody/nothing", "no file nobody/nothing here"),
+        ("hf://x", "hf://x is not a file"),
+    ):
+        refused = import_(address, "-o", str(tmp_path / "refused"))
+        assert (refused.returncode, refused.stdout, len(refused.stderr.splitlines())) == (2, "", 1), refused.stderr
+        assert words in refused.stderr

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import expo_bench.problems
+from expo_bench.commands.cli import app
+from expo_bench.config import EvalConfig
 from expo_bench.errors import UserError
-from expo_bench.problems import BENCHMARKS, load, select
+from expo_bench.problems import BENCHMARKS, load, published, select
 from expo_bench.problems.base import Entry
 from expo_bench.problems.identity import digest, with_ids
 from expo_bench.problems.loading import _PUBLISHED, GROUPS, budget, load_all
@@ -383,3 +386,11 @@ def test_the_zero_set_of_math_beyond_is_asked_for_without_drawing_it(tmp_path: P
     assert found.warnings == ["math-beyond test: there are 2 problems where 181 were published"]
     assert [one.domain for one in found.problems] == [("unsolved by a", "unsolved by b-7b"), ("unsolved by b-7b",)]
     assert [one.question for one in select(found.problems, subjects=["unsolved by a"])] == ["1?"]
+
+
+def test_prompts_and_budgets_of_papers_are_the_defaults() -> None:
+    facts = [one for one in map(published, BENCHMARKS) if one is not None]
+    assert {one.prompt for one in facts} == {EvalConfig.model_fields["prompt"].default}
+    listed = CliRunner().invoke(app, ["list"]).stdout
+    assert "aime25: AIME I and II of 2025; test 30; none stated; boxed, 32,768 tokens" in listed
+    assert "math500: MATH-500, of MATH's test problems; test 500; MIT; boxed, 2,048 tokens" in listed

@@ -248,6 +248,26 @@ def test_olympiad_bench_has_several_answers(tmp_path: Path) -> None:
     assert (problem.answer, problem.solution) == ("1, \\frac{1}{2}", "a\nb")
 
 
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        ("1e-1", "4.2 (tolerance 0.1)"),
+        (0.05, "4.2 (tolerance 0.05)"),
+        (None, "4.2"),
+        ("", "4.2"),
+        ("1e-1,2", "4.2 (tolerance 0.1, 2)"),
+        ([1], "4.2 (tolerance 1)"),
+    ],
+)  # fmt: skip
+def test_a_field_may_tell_the_tolerance(tmp_path: Path, error: Any, answer: str) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(lines([{"question": "x?", "answer": "4.2", "error": error}]))
+    [problem] = load(str(tmp_path / "rows.jsonl"), reading=Reading(map={"tolerance": "error"})).problems
+    assert problem.answer == answer
+    (tmp_path / "rows.jsonl").write_bytes(lines([{"question": "x?", "answer": "4.2", "error": "small"}]))
+    with pytest.raises(UserError, match="the tolerance is 'small'; write a number above 0"):
+        load(str(tmp_path / "rows.jsonl"), reading=Reading(map={"tolerance": "error"}))
+
+
 def test_a_mapping_file(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(lines([{"q": "Q: x?", "gold": 4}]))
     (tmp_path / "map.yaml").write_text("question: {path: q, match: 'Q: (.*)'}\nanswer: gold\n")

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 from expo_bench.errors import UserError
 from expo_bench.grading.boxed import last_boxed
+from expo_bench.grading.tolerances import with_tolerance
 from expo_bench.problems import fields
 from expo_bench.problems.base import BadRow, Entry, Row
 from expo_bench.problems.reading import values
@@ -42,6 +43,7 @@ def entry(mapping: FieldMap, place: Place) -> Entry:
     solution = values.optional_text(mapping.value("solution", place), "solution") or values.worked_solution(said)
     if said is None and solution:
         answer = last_boxed(solution) or ""
+    answer = with_tolerance(answer, values.tolerances(mapping.value("tolerance", place)))
     subjects = mapping.value("subject", place)
     domain = tuple(filter(None, map(values.subject_text, subjects))) if isinstance(subjects, list) else ()
     return Entry(

@@ -16,6 +16,7 @@ FIELDS = {
     "rows": "where the rows are, in each object of the file",
     "question": "the question, as text or as a conversation",
     "answer": "the gold answer; of a worked solution, what stands after #### or in the last box",
+    "tolerance": "how far a number may be away from the gold answer",
     "text": "the completion, or a list of them",
     "score": "the file's own verdict on each completion",
     "solution": "the expert's chain of thought",

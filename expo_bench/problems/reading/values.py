@@ -7,10 +7,12 @@ with the names of other tools (from, value, prompt), and contents in parts.
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from expo_bench.grading.boxed import last_boxed
 from expo_bench.problems import fields
+from expo_bench.problems.base import BadRow
 
 _USER = {"user", "human"}
 _ASSISTANT = {"assistant", "gpt", "bot", "model", "ai"}
@@ -53,6 +55,22 @@ def gold_answer(value: Any) -> str:
         after = text.rpartition(GOLD_MARK)[2].strip().splitlines()
         return fields.answer({"answer": _THOUSANDS.sub("", after[0])}) if after else ""
     return last_boxed(text) or text
+
+
+def tolerances(value: Any) -> list[float]:
+    """Return how far numbers may be away from a gold answer's: of 0.1, "1e-1", "0.1,0.2" or a list; empty for null.
+
+    Raises:
+        BadRow: one of them is no number above 0.
+    """
+    parts = value if isinstance(value, list) else str(value).split(",") if value not in (None, "") else []
+    try:
+        found = [float(part) for part in parts]
+    except (TypeError, ValueError):
+        found = [0.0]
+    if not all(isfinite(one) and one > 0 for one in found):
+        raise BadRow(f"the tolerance is {value!r}; write a number above 0, such as 0.1")
+    return found
 
 
 def worked_solution(value: Any) -> str | None:
