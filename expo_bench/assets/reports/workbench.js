@@ -219,7 +219,7 @@
     if (own !== turn) return;
     const total = plain ? Number(table.dataset.rows) : found.length;
     table.tBodies[0].replaceChildren(...found.slice(first, first + 50).map(line));
-    told.textContent = `${total ? first + 1 : 0} to ${Math.min(first + 50, total)} of ${total} samples.`;
+    told.textContent = `${total ? first + 1 : 0} to ${Math.min(first + 50, total).toLocaleString("en")} of ${total.toLocaleString("en")} samples.`;
     pager.replaceChildren();
     if (first > 0) pager.append(step("Earlier", Math.max(0, first - 50)));
     if (first + 50 < total) pager.append(step("Later", first + 50));
