@@ -64,6 +64,9 @@ def compare(
         Path | None, typer.Option("-o", "--out", help="Folder of the ledger. [default: a name under results/]")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ledger as one JSON object.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the runs can show and what would be drawn, and stop.")
+    ] = False,
 ) -> None:
     """Sharpening or new problems? Compare each TRAINED run with BASE, problem by problem at the same budget."""
     from expo_bench.grading.judge import GRADER
@@ -76,6 +79,15 @@ def compare(
         if any(others):
             raise UserError("--peers and --until-decided compare runs without roles: give none of the other options")
         folder = out or Path("results") / _folder_name([base, *trained])
+        if dry_run:
+            request = Request(
+                base=base,
+                trained=tuple(trained),
+                grader=grader or GRADER,
+                allow_different_protocol=allow_different_protocol,
+            )
+            side_by_side.foresee(request, rounds=(rounds, round_samples) if until_decided else None)
+            return
         if peers:
             side_by_side.peers([base, *trained], grader or GRADER, allow_different_protocol, seed, folder, as_json)
         else:
@@ -90,20 +102,22 @@ def compare(
             )
         return
     names = dict(_named(text) for text in controls or ())
-    ledger = build(
-        Request(
-            base=base,
-            trained=tuple(trained),
-            controls=tuple(names),
-            guess=guess,
-            grader=grader or GRADER,
-            allow_different_protocol=allow_different_protocol,
-            likelihoods=tuple(likelihoods or ()),
-            with_rank_bias=rank_bias,
-            names={path: name for path, name in names.items() if name},
-            seed=seed,
-        )
+    request = Request(
+        base=base,
+        trained=tuple(trained),
+        controls=tuple(names),
+        guess=guess,
+        grader=grader or GRADER,
+        allow_different_protocol=allow_different_protocol,
+        likelihoods=tuple(likelihoods or ()),
+        with_rank_bias=rank_bias,
+        names={path: name for path, name in names.items() if name},
+        seed=seed,
     )
+    if dry_run:
+        side_by_side.foresee(request, confirm=confirm_samples if confirm else None)
+        return
+    ledger = build(request)
     folder = out or Path("results") / _folder_name([base, *trained, *names, *([guess] if guess else [])])
     if confirm:
         ledger = side_by_side.confirm(ledger, base, folder, confirm_samples, confirm_rate)

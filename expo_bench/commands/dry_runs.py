@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from expo_bench.costs.costs import Estimate
     from expo_bench.evaluation.planning import Plan
     from expo_bench.evaluation.progress import Progress
+    from expo_bench.stats import Floats
 
 ProbeOption = Annotated[
     float | None,
@@ -85,24 +86,23 @@ def print_plan(planned: "Plan", probe: float | None, as_json: bool) -> None:
     left = sum(cost.count or 0 for cost in found.costs if cost.most_tokens is not None)
     typer.echo(f"# generations: {left} to do{_done(planned)}")
     typer.echo(f"# tokens: at most {sum(cost.most_tokens or 0 for cost in found.costs):,}")
-    if shows := _shows(len(planned.problems), planned.config.n):
-        typer.echo(f"# {shows}")
+    from expo_bench.ledger.power import difficulty
+
+    if told := shows(difficulty(1 / 3, 1.5), len(planned.problems), planned.config.n):
+        typer.echo(f"# a second run shows {told} (plan)")
     typer.echo(str(planned.run.path))
 
 
-def _shows(problems: int, n: int) -> str:
-    """Say what difference two such runs show, were a third of the samples right; nothing of a single problem."""
-    from expo_bench.ledger.power import difficulty, least_rise
+def shows(rates: "Floats", problems: int, n: int) -> str:
+    """Say what difference two runs of such problems show; nothing of a single problem."""
+    from expo_bench.ledger.power import least_rise
 
     if problems < 2:
         return ""
     these, like_these = (
-        "out of reach" if rise != rise else f"{100 * rise:.1f} points"
-        for rise in least_rise(difficulty(1 / 3, 1.5), problems, n)
+        "out of reach" if rise != rise else f"{100 * rise:.1f} points" for rise in least_rise(rates, problems, n)
     )
-    return (
-        f"a second run shows a rise of pass@1 of {these} on these problems, {like_these} on problems like these (plan)"
-    )
+    return f"a rise of pass@1 of {these} on these problems, {like_these} on problems like these"
 
 
 def _done(planned: "Plan") -> str:

@@ -14,8 +14,37 @@ from expo_bench.commands.ending import stopped, terminated
 from expo_bench.errors import UserError
 
 if TYPE_CHECKING:
-    from expo_bench.ledger.compare import Ledger
+    from expo_bench.ledger.compare import Ledger, Request
     from expo_bench.storage.run_folder import RunFolder
+
+
+def foresee(request: "Request", *, confirm: int | None = None, rounds: tuple[int, int] | None = None) -> None:
+    """Print what each trained run can show beside the base, and how many samples would be drawn.
+
+    Args:
+        request: of the ledger.
+        confirm: fresh samples of each problem that seems new, where they are asked for.
+        rounds: at most so many rounds of so many samples a problem, where they are asked for.
+    """
+    import numpy as np
+
+    from expo_bench.commands.dry_runs import shows
+    from expo_bench.ledger.compare import matched
+    from expo_bench.ledger.power import difficulty_of
+
+    pairs = matched(request)
+    for name, pair in pairs.items():
+        n, problems = int(pair.n.min()), len(pair.n)
+        told = shows(difficulty_of(pair.base_n, pair.base_c), problems, n) or "nothing: it is one problem"
+        typer.echo(f"{name}: {problems} problems x {n} samples show {told}")
+    if confirm is not None:
+        new = [(pair.base_first == 0) & (pair.trained_first > 0) for pair in pairs.values()]
+        count = int(np.any(new, axis=0).sum())
+        typer.echo(f"--confirm: {count} problems seem new, {confirm * count:,} samples of {request.base}")
+    if rounds is not None:
+        many, samples = rounds
+        problems = len(next(iter(pairs.values())).n)
+        typer.echo(f"--until-decided: at most {many} rounds, {2 * many * samples * problems:,} samples of both")
 
 
 def peers(

@@ -159,6 +159,20 @@ def _family(sections: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
+def matched(request: Request) -> dict[str, Pair]:
+    """Return each trained run beside the base, on the problems that all hold, refused as by `compare`; tests nothing.
+
+    Raises:
+        UserError: as `compare`.
+    """
+    names = names_of(request)
+    runs = {path: read_outcomes(path, request.grader, name) for path, name in names.items()}
+    check_protocols(request, runs)
+    ids = common_problems(runs)
+    base = runs[request.base].only(ids)
+    return {names[path]: match(base, runs[path].only(ids)) for path in request.trained}
+
+
 def _read(request: Request, runs: Mapping[Path, Outcomes]) -> _Read:
     ids = common_problems(runs)
     matched = {path: run.only(ids) for path, run in runs.items()}

@@ -208,6 +208,24 @@ def test_files_and_command(tmp_path: Path) -> None:
     assert content["comparisons"][0]["verdict"]["sentence"] in printed.stderr
 
 
+def test_a_dry_run_says_what_can_be_seen_and_drawn_and_writes_nothing(tmp_path: Path) -> None:
+    base = write_run(tmp_path / "base", ["++--", "+---", "----", "----"])
+    trained = write_run(tmp_path / "trained", ["++++", "----", "+---", "----"])
+    runs = ["compare", str(base), str(trained), "-o", str(tmp_path / "ledger"), "--dry-run"]
+    for more, told in (
+        ([], "trained: 4 problems x 4 samples show a rise of pass@1 of"),
+        (["--confirm"], f"--confirm: 1 problems seem new, 1,024 samples of {base}"),
+        (["--until-decided", "--rounds", "3"], "--until-decided: at most 3 rounds, 384 samples of both"),
+    ):
+        done = CliRunner().invoke(app, [*runs, *more])
+        assert done.exit_code == 0, done.output
+        assert told in done.stdout
+    assert not (tmp_path / "ledger").exists()
+    other = write_run(tmp_path / "other", ["+---"] * 4, max_tokens=7)
+    refused = CliRunner().invoke(app, ["compare", str(base), str(other), "--dry-run"])
+    assert "max_tokens" in str(refused.exception)
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     base = write_run(tmp_path / "base", ["+-"])
     trained = [write_run(tmp_path / "study" / arm / "checkpoint-60", ["++"]) for arm in ("grpo", "expo_grpo")]
