@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 from trl import GRPOConfig, GRPOTrainer
-from trl.trainer import utils
+from trl.kernels import ChunkedLogProbFunction
 
 from expo_bench.engines.rendering import chain_ids, problem_ids
 from expo_bench.errors import UserError
@@ -266,21 +266,35 @@ def test_ungradable_rollouts_have_no_reward_and_no_advantage(tmp_path, judge):
 
 
 def test_the_head_sees_the_scored_tokens_only_and_the_gradient_is_the_same(tmp_path, judge, monkeypatch):
-    rows, losses, gradients = [], [], []
-    apply = utils._ChunkedLogProbFunction.apply
-    monkeypatch.setattr(utils._ChunkedLogProbFunction, "apply", lambda h, *more: rows.append(len(h)) or apply(h, *more))
+    there, back, losses, gradients = [], [], [], []
+    forward, backward = ChunkedLogProbFunction.forward, ChunkedLogProbFunction.backward
+
+    def counted(ctx, hidden, *more):
+        there.append(len(hidden))
+        return forward(ctx, hidden, *more)
+
+    def counted_back(ctx, *given):
+        back.append(len(ctx.saved_tensors[0]))
+        return backward(ctx, *given)
+
+    monkeypatch.setattr(ChunkedLogProbFunction, "forward", staticmethod(counted))
+    monkeypatch.setattr(ChunkedLogProbFunction, "backward", staticmethod(counted_back))
     trainer = make(tmp_path, recipe(expo={"filter": []}), judge)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     inputs = trainer._prepare_inputs(next(iter(trainer.get_train_dataloader())))
+    # as if all of a group were wrong
+    inputs["advantages"] = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.5, -0.5, -0.5, -0.5])
     for large in (10**6, 1):
         monkeypatch.setattr(scoring, "LARGE", large)
-        rows.clear()
+        there.clear(), back.clear()
         loss = trainer._compute_loss(trainer.model, inputs)
-        losses.append((loss.item(), sum(rows)))
         gradients.append(torch.autograd.grad(loss, list(trainer.model.parameters())))
-    scored = int(inputs["completion_mask"].sum()) + sum(len(one.token_ids) for one in trainer._pass.beside)
-    assert losses[1][1] == scored < losses[0][1] / 2
+        losses.append((loss.item(), sum(there), sum(back)))
+    beside = sum(len(one.token_ids) for one in trainer._pass.beside)
+    scored, learned = (int(mask.sum()) + beside for mask in (inputs["completion_mask"], inputs["completion_mask"][4:]))
+    assert losses[1][1:] == (scored, learned)
+    assert losses[0][1] == losses[0][2] > 2 * scored
     assert losses[0][0] == pytest.approx(losses[1][0], rel=1e-5)
     for one, other in zip(*gradients, strict=True):
         assert torch.allclose(one, other, atol=1e-6)
