@@ -14,12 +14,13 @@ _PHRASE = (
     r"|(?<=answers)[^\n.:=→]{0,40}?\bare\b)"
 )
 _CHINESE = r"答案\s*(?:[是为]|[:：])"
+_OPTION = r"\b(?:correct|right|best)\s+(?:option|choice)\b[^\n.:=→]{0,20}?(?:\bis\b|[:=→])"
 _HEADING = r"^[#*_> \t]*(?:the[ ]+)?(?:final[ ]+|correct[ ]+)?answer[*_ \t]*\n(?:[=-]{3,}[ \t]*\n)?"
 # "A: 12" before a line with "B:" is a choice of the question
 _SHORT = r"^[*_> \t]*(?:A|Ans\.?)[*_ \t]*:[*_ \t]*(?=[-$\\(]*[\d\\$])(?![^\n]*\n+[*_> \t]*B[*_ \t]*[:.)])"
 _HASHES = r"(?P<hashes>(?<!\#)\#{4}(?!\#)\s*(?=\*{0,2}[-−$€£(.\d\\]))"
 _ANNOUNCEMENT = re.compile(
-    rf"(?:{_PHRASE}|{_CHINESE}|{_HEADING}|{_SHORT}){_LEAD_IN}|{_HASHES}", re.IGNORECASE | re.MULTILINE
+    rf"(?:{_PHRASE}|{_OPTION}|{_CHINESE}|{_HEADING}|{_SHORT}){_LEAD_IN}|{_HASHES}", re.IGNORECASE | re.MULTILINE
 )
 _TAG = "<answer>", "</answer>"
 

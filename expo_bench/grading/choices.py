@@ -15,7 +15,11 @@ _WORDS = re.compile(
     r"[^\W\d_](?:[^\W\d_]|[,.'&-])*|[^\W\d_]{3}[\w,.'&-]*|\d{1,2}(?::\d\d){1,2}(?:[ap]\.?m\.?)?|\d{1,2}[ap]\.?m\.?",
     re.IGNORECASE,
 )
-_FILLER = re.compile(r"^(?:(?:it|this|they|he|she)\s+(?:is|are)\s+)?(?:an?|the|on|in|at)\s+(?=\w{3})", re.IGNORECASE)
+_CLOCK = re.compile(r"\d{1,2}(?::\d\d){1,2}")
+_FILLER = re.compile(
+    r"^(?:(?:it|this|they|he|she|(?:the|this)\s+[a-z]+)\s+(?:is|are)\s+(?!not\b))?(?:(?:an?|the|on|in|at)\s+(?=\w{3}))?",
+    re.IGNORECASE,
+)
 _YES_ALONE = re.compile(r"yes|no|true|false")
 _YES = re.compile(
     r"(?P<word>yes|no|true|false)(?:[,.;:]\s*\w|\s+(?:it|they|s?he|this|that|the|because|since)\b).*",
@@ -73,7 +77,8 @@ def same_words(gold: str, answer: str) -> bool | None:
     left = words(gold)
     if left is None:
         return None
-    if left == words(answer):
+    right = words(answer)
+    if left == right or (_CLOCK.fullmatch(left) and right is not None and right[:-2] == left):
         return True
     plain = [" ".join(re.sub(r"[{}()~]|\\[ ,;!]", " ", _FONT.sub("", one)).split()) for one in (gold, answer)]
     one, other = (_FILLER.sub("", side).casefold().strip(" .") for side in plain)

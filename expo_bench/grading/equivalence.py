@@ -11,14 +11,14 @@ from expo_bench.grading.choices import same_words, words
 from expo_bench.grading.comparison import same_nodes
 from expo_bench.grading.extraction import MAX_LENGTH
 from expo_bench.grading.formulas import parse
-from expo_bench.grading.numerals import base_of
+from expo_bench.grading.measures import contradict, without_letter
+from expo_bench.grading.numerals import base_of, spelled_out
 from expo_bench.grading.rivals import HENDRYCKS, MATH_VERIFY, hendrycks_string, math_verify_plain
 from expo_bench.grading.serving import serve
 from expo_bench.grading.sizes import check_depth
 from expo_bench.grading.structure import Node, formulas, read
 from expo_bench.grading.tidying import readings, tidied, unwrapped
 from expo_bench.grading.tolerances import without_tolerance
-from expo_bench.grading.units import contradict
 
 _BLANK = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 _DOTS = re.compile(r"\\(?:[lcv]?dots[a-z]?)(?![A-Za-z])|\.{3}")
@@ -26,6 +26,8 @@ _EQUALS = re.compile(r"=(?![^{}]*\})")
 _DOTTED_DECIMAL = re.compile(r"-?\d*\.\d+(?:\\[lc]?dots|\.{3})(?:\s*\\?%)?")
 _LOGARITHM = re.compile(r"\\(?:log|lg)(?![A-Za-z])(?!\s*_)")
 _PERCENT = re.compile(r"\\?%")
+_AND, _OR = re.compile(r"\\(?:land|wedge)(?![A-Za-z])"), re.compile(r"\\(?:lor|vee)(?![A-Za-z])")
+_TO = re.compile(r"(?<=[\d}])\s*(?:\\(?:text|mathrm)\s*\{\s*to\s*\}|\bto\b)\s*(?=[\d\\])")
 _MODULUS = re.compile(
     r"\s*,?\s*(?:\\pmod\s*(?:\{(?P<a>[^{}]*)\}|(?P<b>\w))|\(\s*(?:\\(?:text|mathrm"
     r"|operatorname)\s*\{\s*mod\s*\}|\\b?mod|mod)\s*\{?(?P<c>[^{}()]*)\}?\))\s*\Z"
@@ -92,8 +94,11 @@ def _same(gold: str, answer: str) -> bool:
         answer = _without_dotted(answer)
     if any(_DOTS.search(one) and not _DOTTED_DECIMAL.fullmatch(one.replace(" ", "")) for one in (gold, answer)):
         return False
-    if contradict(gold, answer):
+    if _TO.search(gold) or ":" in gold:
+        gold, answer = _TO.sub(":", gold), _TO.sub(":", answer)
+    if contradict(gold, answer) or _other_logic(gold, answer):
         return False
+    answer = without_letter(gold, answer)
     (left, modulus), (right, another) = _without_modulus(tidied(gold)), _without_modulus(tidied(answer))
     if modulus and another and _bare(modulus) != _bare(another):
         return False
@@ -101,6 +106,12 @@ def _same(gold: str, answer: str) -> bool:
         return True
     logarithms = [bool(_LOGARITHM.search(text)) for text in (left, right)]
     return any(logarithms) and _same_texts(*(_LOGARITHM.sub(r"\\ln", text) for text in (left, right)))
+
+
+def _other_logic(gold: str, answer: str) -> bool:
+    r"""Return whether one says \land where the other says \lor."""
+    said = [tuple(bool(sign.search(text)) for sign in (_AND, _OR)) for text in (gold, answer)]
+    return (True, False) in said and (False, True) in said
 
 
 def _without_dotted(answer: str) -> str:
@@ -140,7 +151,7 @@ def _checked(text: str) -> str:
     if len(text) > MAX_LENGTH:
         raise TimeoutError("an answer with too many characters")
     check_depth(text)
-    return unwrapped(text)
+    return spelled_out(unwrapped(text))
 
 
 if __name__ == "__main__":

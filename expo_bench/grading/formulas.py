@@ -24,6 +24,10 @@ _NO_FORMULA = re.compile(
     r"|(?<![A-Za-z\\])(?:the|and|or|not|is|are|if|for|only|none|any|all|some|than|most|least|from"
     r"|with|squared|cubed)(?![A-Za-z])"
 )
+_PRIME = re.compile(r"(?<![A-Za-z\\])([A-Za-z])\s*(?:\^\s*\{?\s*)?((?:'|\\prime(?![A-Za-z])\s*)+)\}?")
+_MARK = "'|prime"
+_TRANSPOSED = re.compile(r"(?<![A-Za-z\\])([A-Za-z])\s*\^\s*\{?\s*(?:\\top|\\intercal|T)(?![A-Za-z])\s*\}?")
+_INVERSE = re.compile(r"(?<![A-Za-z\\])([fgh])\s*\^\s*\{?\s*-\s*1\s*\}?\s*(?=\()")
 _INDEXED = re.compile(r"_\s*\{?[^{}]*(?<![A-Za-z])i(?![A-Za-z])|\bi\s*=")
 _ROW_END = re.compile(r"(?:\\\\\s*)+(?=\\end)")
 _SETS = (r"\emptyset", r"\N", r"\Z", r"\Q", r"\R", r"\C")
@@ -77,7 +81,7 @@ def parse(text: str, natural: bool = False) -> Parsed | None:
     text = text.removeprefix("+").strip().rstrip(",;")
     if PLAIN.fullmatch(text):
         return _plain(text.replace(" ", ""), bool(percent))
-    text = written_out(as_parsed(text))
+    text = _named(written_out(as_parsed(text)))
     if not text or _NO_FORMULA.search(text):
         return None
     if natural:
@@ -90,6 +94,12 @@ def parse(text: str, natural: bool = False) -> Parsed | None:
     if bits(value) > MAX_BITS:
         return Parsed(value, bool(percent), too_large=True)
     return Parsed(_clean(value, text), bool(percent))
+
+
+def _named(text: str) -> str:
+    """Return the text with derivatives, transposes and inverse functions as names: the parser drops their marks."""
+    text = _PRIME.sub(lambda found: f"{found[1]}_{{{'p' * len(re.findall(_MARK, found[2]))}}}", text)
+    return _INVERSE.sub(r"\1_{q}", _TRANSPOSED.sub(r"\1_{t}", text))
 
 
 def _plain(text: str, percent: bool) -> Parsed:

@@ -143,13 +143,28 @@ def points(*expressions: Any) -> list[dict[Any, Any]]:
     symbols = sorted(set().union(*(one.free_symbols for one in expressions)), key=str)
     if len(symbols) > _MOST_SYMBOLS:
         return []
-    values = _WHOLE_POINTS if any(one.has(*_INTEGER_FUNCTIONS) for one in expressions) else _POINTS
+    whole = _spread(symbols, _WHOLE_POINTS) if any(one.has(*_INTEGER_FUNCTIONS) for one in expressions) else []
+    if whole and not _idle(expressions, whole):
+        return whole
+    return whole + _spread(symbols, _POINTS)
+
+
+def _spread(symbols: list[Any], values: tuple[Any, ...]) -> list[dict[Any, Any]]:
     shifted = [[values[(at + 3 * place) % len(values)] for place in range(len(symbols))] for at in range(len(values))]
     spread = [
         [value + place * (1 if value.is_Integer else sympy.Rational(1, 23)) for place, value in enumerate(one)]
         for one in shifted
     ]
     return [dict(zip(symbols, one, strict=True)) for one in spread]
+
+
+def _idle(expressions: tuple[Any, ...], whole: list[dict[Any, Any]]) -> bool:
+    """Return whether nothing asks for whole numbers but floors that do nothing there: others are wanted too."""
+    asking = set().union(*(one.atoms(*_INTEGER_FUNCTIONS) for one in expressions))
+    return all(
+        isinstance(one, (sympy.floor, sympy.ceiling)) and all(one.args[0].subs(point).is_integer for point in whole)
+        for one in asking
+    )
 
 
 def at(expression: Any, point: dict[Any, Any], digits: int) -> Any:

@@ -28,9 +28,30 @@ _BASED = re.compile(
     r"|[( ]*(?:\\text\s*\{\s*\(?\s*)?\(?\s*(?:in\s+)?base\s*\}?\s*\$?(?P<said>-?\d+|[a-z]+)\s*\)?\s*\}?\)?|)\}?"
 )
 _NAMES = "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+_ONES = f"zero one {_NAMES} seventeen eighteen nineteen".split(" ")
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_WORDS = {name: number for number, name in enumerate(_ONES)} | {
+    f"{tens}-{ones}" if number else tens: 10 * at + number
+    for at, tens in enumerate(_TENS, start=2)
+    for number, ones in enumerate(_ONES[:10])
+}
+_SPELLED = re.compile(
+    r"(?:\\(?:text[a-z]*|mathrm|mbox)\s*\{)?\s*(?P<minus>(?:negative|minus)\b\s*)?\}?\s*"
+    rf"(?P<number>{'|'.join(sorted(_WORDS, key=len, reverse=True))}|(?<=\s|\}})\d+)\s*\}}?",
+    re.IGNORECASE,
+)
 _BASES = {name: str(number) for number, name in enumerate(_NAMES.split(" "), start=2)}
 PLAIN = re.compile(r"-?\s*(?:\d+\.?\d*|\.\d+)")
 _MOST_DIGITS = 100
+
+
+def spelled_out(text: str) -> str:
+    r"""Return an answer that is a number in words up to 99 in digits: seven, \text{negative }3; others as they are."""
+    found = _SPELLED.fullmatch(text.strip())
+    if found is None or not (found["minus"] or found["number"].isalpha() or "-" in found["number"]):
+        return text
+    number = found["number"].casefold()
+    return ("-" if found["minus"] else "") + str(_WORDS.get(number, number))
 
 
 def joined(text: str) -> str:

@@ -127,6 +127,8 @@ def _relation(node: Relation) -> Region | None:
         inside = region(node.parts[1])
         name = _name(node.parts[0])
         return (inside and name is not None and replace(inside, variable=name or inside.variable)) or None
+    if (size := _absolute(node)) is not None:
+        return size
     places = [at for at, part in enumerate(node.parts) if _name(part) is not None]
     if len(places) != 1 or len(node.parts) > 3:
         return None
@@ -137,6 +139,25 @@ def _relation(node: Relation) -> Region | None:
     if len(node.parts) == 2:
         return _half(node.signs[0], bounds, places[0], variable)
     return _between(node.signs, bounds, places[0], variable)
+
+
+def _absolute(node: Relation) -> Region | None:
+    """Return what |x| < 1 or |x| > 1 says; None for anything else."""
+    if len(node.parts) != 2:
+        return None
+    parsed = [parse(part.text) if isinstance(part, Formula) else None for part in node.parts]
+    sizes = [one is not None and isinstance(one.value, sympy.Abs) and one.value.args[0].is_Symbol for one in parsed]
+    bound = _bound(node.parts[1 - sizes.index(True)]) if True in sizes else None
+    if bound is None or not bound.is_positive or node.signs[0] not in _LESS | _MORE:
+        return None
+    place = sizes.index(True)
+    strict = (_LESS | _MORE)[node.signs[0]]
+    parsed_size = parsed[place]
+    assert parsed_size is not None
+    variable = str(parsed_size.value.args[0])
+    if (node.signs[0] in _LESS) == (place == 0):
+        return Region((Span(-bound, bound, strict, strict),), variable)
+    return Region((Span(-sympy.oo, -bound, True, strict), Span(bound, sympy.oo, strict, True)), variable)
 
 
 def _half(sign: str, bounds: list[Any], place: int, variable: str | None) -> Region | None:

@@ -12,7 +12,9 @@ from expo_bench.grading.structure import Formula, Group, Node, Relation
 
 _NEARLY = (r"\approx", r"\sim", r"\simeq", r"\cong")
 _MIRRORED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le"}
-_CALL = re.compile(r"(?P<function>\\?[A-Za-z]+(?:_\{?\w+\}?)?|[A-Za-z]\s*\^\s*\{?-1\}?)\s*\((?P<argument>[A-Za-z])\)")
+_FUNCTION = r"(?P<function>\\?[A-Za-z]+(?:_\{?\w+\}?)?'{0,3}|[A-Za-z]\s*\^\s*\{?(?:-1|\(\d\))\}?)\s*"
+_CALL = re.compile(_FUNCTION + r"\((?P<argument>[A-Za-z])\)")
+_CALL_AT = re.compile(_FUNCTION + r"\(-?\d+\)")
 _LETTER = re.compile(
     r"(?:[A-Za-z]|\\(?:alpha|beta|gamma|delta|theta|lambda|mu|phi|omega|rho|sigma))(?:_\s*\{?\w+\}?)?'?"
 )
@@ -160,4 +162,6 @@ def _is_name(node: Node) -> bool:
     if not isinstance(node, Formula):
         return False
     text = node.text.strip()
-    return not text or _is_letter(node) or _CALL.fullmatch(text) is not None or parse(text) is None
+    return (
+        not text or _is_letter(node) or bool(_CALL.fullmatch(text) or _CALL_AT.fullmatch(text)) or parse(text) is None
+    )

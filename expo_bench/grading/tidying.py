@@ -18,7 +18,8 @@ _AND_INSIDE = re.compile(
     rf"|\\&)\s*\}}|(?P<before>({_TEXT})[^{{}}]*?[A-Za-z]),?\s+(?:and|&"
     rf"|\\&)\s+(?P<after>[^{{}}\s][^{{}}]*\}})"
 )
-_NO_TEXT = re.compile(rf"{_TEXT}\s*\}}")
+_NO_TEXT = re.compile(rf"{_TEXT}[\s.,;]*\}}")
+_OUTWARD = re.compile(r"(?P<low>[\[\]])(?P<ends>[^\[\]]+[,;][^\[\]]+)(?P<high>[\[\]])")
 _AND = re.compile(rf",?\s*(?:{_TEXT}\s*,?\s*(?:and|&|\\&)\s*,?\s*\}}|\b(?:and)\b|\\(?:land|wedge|&)(?![A-Za-z]))\s*,?")
 _OR = re.compile(rf",?\s*(?:{_TEXT}\s*,?\s*or\s*,?\s*\}}|\bor\b)\s*,?")
 _SEPARATORS = re.compile(r"([,;])\s*[,;]")
@@ -55,6 +56,8 @@ def tidied(text: str) -> str:
     text = _OR.sub(r" \\lor ", _AND.sub(", ", text))
     text = _SEPARATORS.sub(r"\1", text).strip(" ,;")
     text = without_unit(text)
+    if (ends := _OUTWARD.fullmatch(text)) and (ends["low"], ends["high"]) != ("[", "]"):
+        text = f"{'[' if ends['low'] == '[' else '('}{ends['ends']}{']' if ends['high'] == ']' else ')'}"
     return " ".join(as_parsed(text).split())
 
 

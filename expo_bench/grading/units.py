@@ -41,12 +41,12 @@ _NOUNS = _listed("""
     crate carton pack packet package bunch row column step move turn trip lap round shot goal mark vote
     pixel bit byte calorie serving meal customer visitor passenger seat gumball crayon multiple
 """)
-_IN_BETWEEN = _listed("""
+IN_BETWEEN = _listed("""
     square squared cubic sq cu sq. cu. per a an the of each every in total altogether old long tall wide
     high them it all more left remaining different distinct possible right isosceles red blue green white
     black young small large big such another new other extra additional whole full
 """)
-_OPENING = _IN_BETWEEN - {"squared", "an", "the", "in", "it", "all", "total", "altogether"}
+_OPENING = IN_BETWEEN - {"squared", "an", "the", "in", "it", "all", "total", "altogether"}
 _NO_NOUN = _listed("""
     times plus minus less is was has does its this thus equals modulus versus halves thirds fourths fifths
     sixths sevenths eighths ninths tenths elevenths twelfths hundredths thousandths
@@ -100,12 +100,9 @@ def without_unit(text: str) -> str:
         text = money["sign"] + money["rest"]
     if money := _CURRENCY_LAST.fullmatch(text):
         text = money["rest"]
-    body, names, marked = _peel(text)
-    scale = 1
-    while names and names[0].casefold() in _SCALES:
-        scale *= _SCALES[names.pop(0).casefold()]
-    if names and not (_are_units(names) and (marked or _stands_behind(body, names))):
-        body, scale = text, 1
+    body, names, scale = _behind(text)
+    if names is None:
+        body = text
     elif scale > 1:
         body = rf"{body} \cdot {scale}"
     if not _TRIGONOMETRIC.search(body):
@@ -113,14 +110,28 @@ def without_unit(text: str) -> str:
     return _ORDINAL.sub("", body).strip() or text
 
 
-def contradict(gold: str, answer: str) -> bool:
-    """Return whether two answers tell different powers of one unit: cm^2 and cm^3; a power that is not told is any."""
-    left, right = _LAST.search(gold.rstrip()), _LAST.search(answer.rstrip())
-    if not left or not right or not left["power"] or not right["power"]:
-        return False
-    names = [(found["bare"] or found["inside"]).strip(" ~") for found in (left, right)]
-    powers = [re.sub(r"[^\d]", "", found["power"]) for found in (left, right)]
-    return names[0] == names[1] and powers[0] != powers[1] and _are_units([names[0]])
+def unit_words(text: str) -> list[str]:
+    """Return the words of the unit behind a number, none where nothing stands there or what does is no unit."""
+    return _behind(text)[1] or []
+
+
+def power_of_unit(text: str) -> str | None:
+    """Return the digit of the power of an answer's last unit: cm^2; None where none is told."""
+    found = _LAST.search(text.rstrip())
+    if not found or not found["power"] or not _are_units([(found["bare"] or found["inside"]).strip(" ~")]):
+        return None
+    return re.sub(r"[^\d]", "", found["power"])
+
+
+def _behind(text: str) -> tuple[str, list[str] | None, int]:
+    """Return what stands before the unit, the unit's words, None where they are none, and what scale words say."""
+    body, names, marked = _peel(text)
+    scale = 1
+    while names and names[0].casefold() in _SCALES:
+        scale *= _SCALES[names.pop(0).casefold()]
+    if names and not (_are_units(names) and (marked or _stands_behind(body, names))):
+        return body, None, 1
+    return body, names, scale
 
 
 def _peel(text: str) -> tuple[str, list[str], bool]:
@@ -163,7 +174,7 @@ def _are_units(names: list[str]) -> bool:
             and name.casefold() not in _NO_NOUN
         ):
             continue
-        elif name.casefold() not in (_IN_BETWEEN if at else _OPENING):
+        elif name.casefold() not in (IN_BETWEEN if at else _OPENING):
             return False
     return known or names in (["more"], ["of", "them"], ["left"])
 

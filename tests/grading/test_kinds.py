@@ -57,6 +57,17 @@ SAME = [
     # functions
     (r"\lfloor n/2 \rfloor", "floor(n/2)"), (r"\ln 2", r"\log_e 2"), ("|x|", r"\sqrt{x^2}"),
     (r"\tan^2 y+1", r"\sec^2 y"), (r"\lceil n/2 \rceil", r"\lfloor (n+1)/2 \rfloor"),
+    # numbers in words, ratios, hours of the day, one letter that is the gold answer's unit
+    ("7", r"\text{seven}"), ("21", "twenty-one"), ("-3", r"\text{negative }3"), ("1:2", r"1 \text{ to } 2"),
+    ("3:45", r"3:45 \text{ p.m.}"), (r"3 \text{ hours}", "3 h"), (r"2 \text{ liters}", "2L"),
+    (r"12 \text{ cubic feet}", r"12 \text{ ft}^3"), (r"60 \text{ mph}", r"60 \text{ miles per hour}"),
+    (r"5 \text{ dollars}", r"\$5.00"),
+    # sizes as sets, brackets that look outwards, a sentence about a word
+    (r"[-1,1]", r"|x| \le 1"), (r"(-\infty,-1)\cup(1,\infty)", "|x|>1"), ("(1,3]", "]1,3]"), ("[0,1)", "[0,1["),
+    ("even", "the function is even"), (r"\frac12", r"\frac12\text{.}"),
+    # derivatives and inverse functions as names of a value
+    ("f'(x)=2x", "2x"), ("2x", "y'=2x"), ("f'(1)=3", "3"), (r"f^{-1}(x)=\frac{x-1}{2}", r"\frac{x-1}{2}"),
+    ("y''+y=0", "y''=-y"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -96,6 +107,17 @@ DIFFERENT = [
     ("1,000", "1,0"),
     ("(1,4)", "[1,4]"), ("1,2", "1,2,3"), ("3:4", "4:3"), ("50", "0.5"), (r"\frac14", "25"), (r"\pm 3", "3"),
     (r"\text{east}", r"\text{seat}"), ("x<4", r"x \le 4"), ("y=2x+3", "y=2x-3"), ("(1,2)", "y=1, x=2"),
+    # units of one dimension
+    (r"5 \text{ cm}", r"5 \text{ m}"), (r"5 \text{ hours}", r"5 \text{ minutes}"),
+    (r"6 \text{ dollars}", r"6 \text{ cents}"),
+    (r"\$5", r"5 \text{ cents}"), (r"60 \text{ mph}", r"60 \text{ km/h}"), (r"12 \text{ ft}^2", r"12 \text{ in}^2"),
+    (r"5 \text{ m/s}", r"5 \text{ km/s}"), (r"2 \text{ hours}", "2 m"),
+    # floors that do nothing at whole numbers
+    (r"\lfloor x\rfloor", r"\lceil x\rceil"), (r"\lfloor x\rfloor", "x"), (r"\lfloor x\rfloor+1", r"\lceil x\rceil"),
+    # marks that a parser drops
+    ("f'(x)", "f(x)"), ("f''(x)", "f'(x)"), ("f'(x)=2x", "f(x)=2x"), ("y'", "y"), ("A^T", "A"), ("f(1)=3", "f(2)=3"),
+    (r"f^{-1}(x)", r"\frac{1}{f(x)}"), (r"p\land q", r"p\lor q"),
+    ("7", r"\text{seventy}"), ("even", "the function is not even"), ("[0,1)", "]0,1]"), (r"(-1,1)", "|x|>1"),
 ]  # fmt: skip
 
 
@@ -115,6 +137,8 @@ def test_different(gold: str, answer: str) -> None:
     ("text", "answer"),
     [
         ("<answer>18</answer>", "18"),
+        ("The correct option is (B).", "(B)"),
+        ("The right choice: C", "C"),
         ("<think>\\boxed{5}</think><answer> 6 </answer>", "6"),
         ("The answer is 18.<|im_end|>", "18"),
         ("The answer is 18</s></s>", "18"),
