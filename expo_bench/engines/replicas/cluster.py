@@ -17,6 +17,8 @@ def import_ray() -> Any:
     """
     # Ray reports on its use over the network unless told not to
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # and its workers are nice by 15 unless told not to: beside any other work they would stand still
+    os.environ.setdefault("RAY_worker_niceness", "0")
     try:
         import ray
     except ImportError as error:

@@ -67,8 +67,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def cluster() -> Iterator[Any]:
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
+
+    # as `import_ray` has it: beside other work, workers that are nice by Ray's 15 would stand still
+    monkeypatch.setenv("RAY_worker_niceness", "0")
 
     memory = {"object_store_memory": 100 * 2**20}
     found = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **memory})
