@@ -1,7 +1,7 @@
 """The small protocol behind which every engine stands."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,6 +76,8 @@ class Gauge:
     """Samples that are begun and not finished."""
     tokens: int = 0
     """Tokens of these samples so far; stays 0 where an engine cannot tell."""
+    prompts: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Problem and sample -> tokens of what was asked for it, where a server counts them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

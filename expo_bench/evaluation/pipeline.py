@@ -1,6 +1,6 @@
 """`expo-bench eval`: the stages from problems to a report, in one run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -32,7 +32,8 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
             progress.note(warning)
         total = len(planned.problems) * config.n
         with Judge() as judge:
-            manifest = draw(planned, [sampling(config, planned.prompt)], progress, judge)
+            told: dict[tuple[str, int], int] = {}
+            manifest = draw(planned, [sampling(config, planned.prompt)], progress, judge, told)
             statuses = grade(run, judge=judge, on_grade=counting(progress, total))
         if not_understood := misread(run, GRADER):
             for text, examples in not_understood.lines():
@@ -44,8 +45,11 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
             "samples": total,
             **{f"{GRADER}:{k}": v for k, v in statuses.items()},
         }
-        spending = spent_so_far(planned, progress)
+        spending = spent_so_far(planned, progress, told)
         cost = spending.described() if spending else None
+        # where nothing was drawn now, what is there was reckoned with the server's counts
+        if cost is not None and not told and (before := manifest.environment.get("cost")):
+            cost = before
         if cost is not None:
             progress.note(f"spent about {cost['money']:.4g}")
             manifest = replace(manifest, environment={**manifest.environment, "cost": cost})
@@ -58,10 +62,17 @@ def evaluate(planned: Plan, progress: Progress) -> list[Metric]:
         lock.close()
 
 
-def draw(planned: Plan, stages: Sequence[Stage], progress: Progress, judge: Judge | None = None) -> Manifest:
+def draw(
+    planned: Plan,
+    stages: Sequence[Stage],
+    progress: Progress,
+    judge: Judge | None = None,
+    told: dict[tuple[str, int], int] | None = None,
+) -> Manifest:
     """Draw what the run lacks of these stages and return its manifest; the model is loaded only for that.
 
-    With a judge, answers are graded while others are drawn.
+    With a judge, answers are graded while others are drawn. `told` is filled with the tokens of prompts, by problem and
+    sample, that a server has counted.
     """
     run = planned.run
     wanted = [(stage, lacking) for stage in stages if (lacking := stage.missing(run, planned.problems))]
@@ -72,16 +83,18 @@ def draw(planned: Plan, stages: Sequence[Stage], progress: Progress, judge: Judg
         manifest = begin(planned, engine.describe(), progress)
         for stage, lacking in wanted:
             draw_stage(planned, stage, lacking, engine, progress, judge if stage.kind == "solve" else None)
+        if told is not None:
+            told.update(engine.gauge.prompts)
         return manifest
     finally:
         engine.close()
 
 
-def spent_so_far(planned: Plan, progress: Progress) -> Spending | None:
+def spent_so_far(planned: Plan, progress: Progress, told: Mapping[tuple[str, int], int]) -> Spending | None:
     """Return what the samples of the run have cost, so far; None where tokens have no price."""
     if planned.config.price_in is None and planned.config.price_out is None:
         return None
-    spending = Spending(planned.config, prompt_tokens(planned.prompt, planned.problems), progress.note)
+    spending = Spending(planned.config, prompt_tokens(planned.prompt, planned.problems), progress.note, told)
     spending.count(planned.run.samples())
     return spending
 
@@ -93,7 +106,7 @@ def draw_stage(
     total = len(stage.asked(planned.problems)) * stage.n
     tally = Tally()
     advance = progress.start(stage.doing, total, total - count(lacking), engine.gauge, tally)
-    spending = None if planned.config.max_cost is None else spent_so_far(planned, progress)
+    spending = None if planned.config.max_cost is None else spent_so_far(planned, progress, engine.gauge.prompts)
 
     def on_sample(row: Sample) -> None:
         advance(row.n_tokens or 0)

@@ -1,10 +1,10 @@
 """What a run costs where tokens have prices, as those of a server have; a limit at which it stops.
 
-Completions are counted as the engine counts them. No engine here is told how a server counts a prompt, so its tokens
-are reckoned at four characters each, once a sample.
+Completions are counted as the engine counts them, prompts as the server's `usage` does. Where that has none, or for
+samples of an earlier command, they are reckoned at four characters a token, once a sample, times what the told teach.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from expo_bench.config import EvalConfig
@@ -36,16 +36,41 @@ def money(config: EvalConfig, n_prompt: int, n_completion: int) -> float | None:
 class Spending:
     """Counts what the samples of a run cost, those of earlier commands included."""
 
-    def __init__(self, config: EvalConfig, prompts: dict[str, int], note: Callable[[str], None]) -> None:
-        self._config, self._prompts, self._note = config, prompts, note
+    def __init__(
+        self,
+        config: EvalConfig,
+        prompts: dict[str, int],
+        note: Callable[[str], None],
+        told: Mapping[tuple[str, int], int] | None = None,
+    ) -> None:
+        """Begin at nothing.
+
+        Args:
+            config: has the prices and the limit.
+            prompts: about how many tokens each problem's prompt has.
+            note: called with what the user should know.
+            told: problem and sample -> tokens of its prompt as a server counted them; may grow meanwhile.
+        """
+        self._config, self._prompts, self._note, self._counted = config, prompts, note, {} if told is None else told
         self._told = 0
-        self.n_prompt = 0
+        self._known = self._known_guess = self._guess = 0
         self.n_completion = 0
+
+    @property
+    def n_prompt(self) -> int:
+        """Tokens of all prompts."""
+        return self._known + round(self._guess * (self._known / self._known_guess if self._known_guess else 1))
 
     def count(self, samples: Iterable[Sample]) -> None:
         """Count samples that are there."""
         for sample in samples:
-            self.n_prompt += self._prompts.get(sample.problem_id, 0)
+            guess = self._prompts.get(sample.problem_id, 0)
+            known = self._counted.get((sample.problem_id, sample.sample_index))
+            if known is None:
+                self._guess += guess
+            else:
+                self._known += known
+                self._known_guess += guess
             self.n_completion += sample.n_tokens or 0
 
     def add(self, sample: Sample) -> None:
@@ -74,4 +99,8 @@ class Spending:
         if spent is None:
             return None
         prices = {"price_in": self._config.price_in, "price_out": self._config.price_out}
-        return {**prices, "prompt_tokens": self.n_prompt, "completion_tokens": self.n_completion, "money": spent}
+        how = f"{CHARACTERS} characters a token" if self._guess else "the server"
+        if self._guess and self._known:
+            how = "the server, and for samples of earlier commands in proportion"
+        counts = {"prompt_tokens": self.n_prompt, "prompts_by": how, "completion_tokens": self.n_completion}
+        return {**prices, **counts, "money": spent}

@@ -34,6 +34,21 @@ def test_the_limit_stops_and_steps_are_told() -> None:
     assert notes[0] == "spent 0.0011 of at most 0.0045" and len(notes) == 4
 
 
+def test_prompts_are_counted_as_the_server_counts_them() -> None:
+    config, rows = load_config(None, SETTINGS), [sample(sample_index=index, n_tokens=1) for index in range(3)]
+    guesses = {rows[0].problem_id: 10}
+    told = {(rows[0].problem_id, 0): 14, (rows[0].problem_id, 1): 16}
+    spending = Spending(config, guesses, print, told)
+    spending.count(rows[:2])
+    assert (spending.n_prompt, (spending.described() or {})["prompts_by"]) == (30, "the server")
+    spending.count(rows[2:])  # one that the server has not told of: 10, times 30 / 20
+    assert spending.n_prompt == 45
+    assert "in proportion" in (spending.described() or {})["prompts_by"]
+    guessed = Spending(config, guesses, print)
+    guessed.count(rows)
+    assert (guessed.n_prompt, (guessed.described() or {})["prompts_by"]) == (30, "4 characters a token")
+
+
 @pytest.mark.parametrize(
     ("load", "settings", "says"),
     [

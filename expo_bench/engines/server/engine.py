@@ -16,6 +16,7 @@ from expo_bench.engines.server.messages import (
     TOO_LONG,
     VLLM_NEUTRAL,
     completion,
+    prompt_tokens,
     request_body,
 )
 from expo_bench.engines.server.requests import Pool, stream
@@ -128,8 +129,16 @@ class ServerEngine(ServerScorer):
         return await pool.ask(
             lambda client: (client.chat if request.chat else client).completions.with_raw_response.create,
             body,
-            lambda content: completion(request.problem_id, index, content, chat=request.chat),
+            lambda content: self._completion(request, index, content),
         )
+
+    def _completion(self, request: Request, index: int, content: bytes) -> Completion:
+        read = completion(request.problem_id, index, content, chat=request.chat)
+        if request.problem_id and (count := prompt_tokens(content)) is not None:
+            # of a thought and its answer, both requests are billed
+            key = request.problem_id, index
+            self.gauge.prompts[key] = self.gauge.prompts.get(key, 0) + count
+        return read
 
     def describe(self) -> dict[str, Any]:
         """Return what the manifest records; a server does not tell its weights or its template."""

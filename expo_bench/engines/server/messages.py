@@ -76,6 +76,13 @@ def completion(problem_id: str, sample_index: int, content: bytes, *, chat: bool
     )
 
 
+def prompt_tokens(content: bytes) -> int | None:
+    """Return the tokens of the prompt as an answer's `usage` counts them; None where it does not."""
+    usage = parse(content).get("usage")
+    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+    return count if type(count) is int and count > 0 else None
+
+
 def error_text(content: bytes) -> str:
     """Return what a server says in the body of an error: its message where there is one, else the body."""
     try:

@@ -72,6 +72,14 @@ def test_one_request_a_sample_each_with_its_seed(server: FakeServer) -> None:
     assert "stop" not in one
 
 
+def test_prompts_are_counted_as_the_server_bills_them(server: FakeServer) -> None:
+    subject = engine(server)
+    list(subject.generate([request("p", n=2)], PARAMS))
+    assert subject.gauge.prompts == {("p", 0): 5, ("p", 1): 5}  # not the request that tries the server
+    list(subject.generate([request("p", n=1, prefix="<think>so</think>")], PARAMS))
+    assert subject.gauge.prompts[("p", 0)] == 10  # a thought and its answer
+
+
 def test_never_more_in_flight_than_asked_for(server: FakeServer) -> None:
     server.everything = Plan(wait=0.05)
     list(engine(server, concurrency=3).generate([request("p", n=12)], PARAMS))
