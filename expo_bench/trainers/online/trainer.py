@@ -23,7 +23,7 @@ from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.online.drawing import Drawing, Drawn, Wanted, Writer
 from expo_bench.trainers.online.recording import Recorder
-from expo_bench.trainers.online.scoring import scored_tokens_only
+from expo_bench.trainers.online.scoring import scored_tokens_only, zero_gradient
 from expo_bench.trainers.online.share import TermGradient
 from expo_bench.trainers.online.slot_sampler import Draw, SlotSampler
 from expo_bench.trainers.online.toolbox import Toolbox
@@ -263,7 +263,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             prompts = [one.prompt_ids for one in done.beside]
             n_before, pad = ids.shape[1] - kept, self._tokenizer.pad_token_id
             ids, mask, kept = widened(ids, mask, n_before, prompts, done.beside, pad)
-        logps, entropies, aux = score(model, ids, mask, kept, *others, **more)
+        with torch.set_grad_enabled(not (idle := self._nothing_to_learn(done))):
+            logps, entropies, aux = score(model, ids, mask, kept, *others, **more)
+        if idle:
+            logps = logps + zero_gradient(self.model)
         if done.beside:
             done.beside_logprobs, done.beside_mask = logps[rows:], mask[rows:, -kept:]
             logps = logps[:rows, :logits_to_keep]
@@ -271,6 +274,17 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         done.logprobs = logps.detach()
         self._shape_advantages(done)
         return logps, entropies, aux
+
+    def _nothing_to_learn(self, done: Pass) -> bool:
+        """Tell whether the gradient of these rows is 0: groups that are alike, nothing beside them, no KL term.
+
+        More than half of a pass is the way back. Several processes go it together, and the method may give tokens
+        advantages that their rows have not.
+        """
+        shaped = type(self._method).token_advantages is not OnlineMethod.token_advantages
+        if done.beside or shaped or self.beta or self.aux_loss_enabled or self.accelerator.num_processes > 1:
+            return False
+        return not self._inputs["advantages"].any()
 
     def _scored(self, *given: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         with scored_tokens_only(len(self._tokenizer)):

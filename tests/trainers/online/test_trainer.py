@@ -19,6 +19,7 @@ from expo_bench.trainers.data import order, prompt_rows, training_problems
 from expo_bench.trainers.models import load_policy
 from expo_bench.trainers.online import run as online_run
 from expo_bench.trainers.online import scoring
+from expo_bench.trainers.online.trainer import OnlineTrainer
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import train
 from tests.fakes import Silent
@@ -315,3 +316,17 @@ def test_a_model_that_counts_positions_from_the_padding_is_refused(tmp_path, sam
     chosen = recipe("grpo", model=str(tmp_path / "gpt2"), levels=(1, 5), steps=1, prompts_per_step=4, sampler=sampler)
     with pytest.raises(UserError, match="do not compute the same policy; positions counted from the left padding"):
         run(tmp_path / "run", chosen)
+
+
+def test_groups_without_a_gradient_are_not_gone_back_through(tmp_path, monkeypatch):
+    # level 5: what the base never solves; a tiny step of level 2 before gives the optimizer its momentum
+    whole = {"method": "grpo", "levels": (2, 5), "steps": 4, "prompts_per_step": 2, "micro_batch": 2, "limit": 12}
+    idle = []
+    ask = OnlineTrainer._nothing_to_learn
+    monkeypatch.setattr(OnlineTrainer, "_nothing_to_learn", lambda self, done: idle.append(ask(self, done)) or idle[-1])
+    ours = run(tmp_path / "ours", recipe(**whole))
+    assert {True, False} == set(idle)
+    monkeypatch.setattr(OnlineTrainer, "_nothing_to_learn", lambda *_: False)
+    theirs = run(tmp_path / "theirs", recipe(**whole))
+    assert ours.rollouts_path.read_bytes() == theirs.rollouts_path.read_bytes()
+    assert largest_difference(parameters(ours, 4), parameters(theirs, 4)) == 0
