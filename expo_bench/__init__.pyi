@@ -46,6 +46,7 @@ from .problems import select as select
 from .reports import reporting as reporting
 from .reports.figures import drawings as drawings
 from .reports.figures.ledger_figures import draw_ledger as draw_ledger
+from .reports.likelihood_table import likelihood_table as likelihood_table
 from .reports.reporting import likelihood_figures as likelihood_figures
 from .reports.reporting import report as report
 from .reports.run_views import read_runs as read_runs

@@ -69,10 +69,10 @@ def likelihood(
         return
     from rich.console import Console
 
-    from expo_bench.likelihood.two_property import table
+    from expo_bench.reports.likelihood_table import likelihood_table
 
     for name in dict.fromkeys(policy.name for policy in policies):
-        Console(stderr=True).print(table(metrics, name))
+        Console(stderr=True).print(likelihood_table(metrics, name))
     typer.echo(f"report: {page}", err=True)
     typer.echo(str(run))
 

@@ -5,21 +5,15 @@ docs/likelihood.md defines the columns.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from expo_bench import intervals, stats
-from expo_bench.errors import span
 from expo_bench.likelihood.sampled_answers import compared, sampled_rates
 from expo_bench.rows import SOURCES, Candidate, Likelihood, LikelihoodMetric, Problem, Source
 from expo_bench.stats import Floats
 from expo_bench.storage.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
 
 Scored = tuple[int, Candidate, Likelihood]
 """Position of the problem, the candidate, its likelihood."""
@@ -205,85 +199,3 @@ def _median(values: Floats, used: NDArray[np.bool_], draws: NDArray[np.uint8]) -
 
 def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-_HEADS = {
-    "mean_logprob": "log p\nper token",
-    "nll_ratio": "NLL\nratio",
-    "answer_lift": "answer\nlift",
-    "sampled_lift": "sampled\nlift %",
-    "tokens": "tokens",
-    "reaches_answer": "reach\n%",
-    "leaks_answer": "leak\n%",
-}
-
-
-_LABELS: dict[Source, str] = {
-    "self_explanation": "self-expl.",
-    "own_correct": "own right",
-    "own_incorrect": "own wrong",
-}
-
-
-def table(metrics: Sequence[LikelihoodMetric], policy: str) -> "Table":
-    """Return the terminal's table of one policy: levels and sources down, the two properties and the filters across."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(
-        title=Text(policy, style="bold"),
-        caption="nats; NLL ratio to self-expl.; below, 95% intervals for problems like these; m: median",
-        box=box.SIMPLE_HEAD,
-        padding=0,
-        title_justify="left",
-        caption_justify="left",
-    )
-    shown.add_column("", no_wrap=True)
-    found = {(row.subset, row.source, row.name): row for row in metrics if row.policy == policy}
-    names = {name for _, _, name in found}
-    heads = {name: head for name, head in _HEADS.items() if name in names or name != "sampled_lift"}
-    for head in ("n", *heads.values()):
-        shown.add_column(head, justify="right", no_wrap=True)
-    subsets = {subset for subset, _, _ in found}
-    if len(subsets) == 2:
-        # one level: it is "all" by another name
-        found = {key: row for key, row in found.items() if key[0] != "all"}
-    last = ""
-    for subset, source in dict.fromkeys((subset, source) for subset, source, _ in found):
-        if subset != last:
-            shown.add_row(Text(subset, style="bold"))
-            last = subset
-        cells = [
-            _cell(
-                found.get((subset, source, name)),
-                percent=name in _RATES or name == "sampled_lift",
-                median=found.get((subset, source, _MEDIANS.get(name, ""))),
-            )
-            for name in heads
-        ]
-        count = found[subset, source, "mean_logprob"].n_candidates
-        shown.add_row(f" {_LABELS.get(source, source)}", str(count), *cells)
-    return shown
-
-
-def _cell(metric: LikelihoodMetric | None, *, percent: bool, median: LikelihoodMetric | None = None) -> "Text":
-    from rich.text import Text
-
-    if metric is None or metric.value is None:
-        return Text("")
-    text = Text(_number(metric.value, percent))
-    if metric.ci_low is None or metric.ci_high is None:
-        return text
-    ends = [_number(end, percent) for end in (metric.ci_low, metric.ci_high)]
-    text.append(f"\n{span(metric.ci_low, metric.ci_high, 0) if percent else '…'.join(ends)}", style="dim")
-    if median is not None and median.value is not None:
-        text.append(f"\nm {_number(median.value, percent)}", style="dim")
-    return text
-
-
-def _number(value: float, percent: bool) -> str:
-    if percent:
-        return f"{100 * value:.0f}"
-    digits = 3 if abs(value) < 1 else 2 if abs(value) < 10 else 1 if abs(value) < 100 else 0
-    return f"{value:.{digits}f}"

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 from scipy.stats import beta
 
-from expo_bench.likelihood.two_property import compute, table
+from expo_bench.likelihood.two_property import compute
+from expo_bench.reports.likelihood_table import likelihood_table
 from expo_bench.rows import Likelihood, LikelihoodMetric
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
@@ -115,11 +116,17 @@ def test_metrics_come_back_and_the_table_shows_levels_and_sources(run: RunFolder
     run.write_likelihood_metrics(metrics)
     assert b"NaN" not in run.likelihood_metrics_path.read_bytes()
     console = Console(width=80, file=io.StringIO())
-    console.print(table(metrics, "p"))
+    console.print(likelihood_table(metrics, "p"))
     shown = console.file.getvalue()
     for word in ("level=4", "level=5", "expert", "self-expl.", "-3.00", "2.00"):
         assert word in shown
     assert "…\n" not in shown
+    console = Console(width=44, file=io.StringIO())
+    console.print(likelihood_table(metrics, "p"))
+    narrow = console.file.getvalue()
+    # columns go, names stay
+    assert "level=4" in narrow and "self-expl." in narrow and "leak" not in narrow
+    assert max(map(len, narrow.splitlines())) <= 44
 
 
 def test_each_policy_has_its_numbers(run: RunFolder) -> None:
