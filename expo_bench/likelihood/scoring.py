@@ -7,6 +7,7 @@ tokens that are likely enough, those are scored in further rounds.
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,9 @@ ENDED = "the text by itself, end-of-turn appended"
 CUT_OFF = "the text by itself, cut off: no end-of-turn"
 
 CHUNK_TOKENS = 32_768
-"""What one engine scores before rows and token arrays are written; a part of Parquet has about as many tokens."""
+"""What a fast engine scores before rows and token arrays are written; a part of Parquet has about as many tokens."""
+_FIRST_TOKENS = 2048
+_SECONDS = 20.0
 _SLOT = "slot"
 _TELLING_IDS = 8
 _MOST_EXPONENT = 700.0
@@ -88,7 +91,7 @@ def likelihoods(
         engine: the policy.
         policy: its name in the rows.
         prompt: the solve prompt, which does not show the answer.
-        chunk_tokens: scored between two writes.
+        chunk_tokens: scored between two writes at most; of a slow policy what it scores in some 20 seconds.
         on_row: called for each new row, after it is written.
 
     Raises:
@@ -205,14 +208,18 @@ def _chain_ids(candidate: Candidate, engine: Scorer, trusted: frozenset[str]) ->
     return (ids[:-1], CUT_OFF) if candidate.truncated and len(ids) > 1 else (ids, ENDED)
 
 
-def _chunks(jobs: Iterator[_Job], tokens: int) -> Iterator[list[_Job]]:
+def _chunks(jobs: Iterator[_Job], most: int) -> Iterator[list[_Job]]:
+    """Yield what is scored between two writes: more and more, as long as whoever takes it is fast."""
     chunk: list[_Job] = []
-    size = 0
+    size, tokens = 0, min(most, _FIRST_TOKENS)
     for job in jobs:
         chunk.append(job)
         size += sum(len(one.token_ids) for one in job.first().continuations)
         if size >= tokens:
+            begun = time.monotonic()
             yield chunk
+            fitting = size * _SECONDS / max(time.monotonic() - begun, 1e-3)
+            tokens = min(most, 4 * tokens, max(_FIRST_TOKENS, int(fitting)))
             chunk, size = [], 0
     if chunk:
         yield chunk
