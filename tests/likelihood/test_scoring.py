@@ -4,12 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from expo_bench.engines.base import Scored, ScoreRequest
 from expo_bench.errors import UserError
+from expo_bench.likelihood import scoring
 from expo_bench.likelihood.scoring import CHUNK_TOKENS, CUT_OFF, ENDED, SAMPLED, likelihoods, missing_likelihoods
 from expo_bench.prompts import BOXED
 from expo_bench.rows import Candidate, Likelihood
@@ -232,3 +234,16 @@ def test_entropies_that_an_engine_does_not_tell_are_null(tmp_path: Path) -> None
     (arrays,) = read_parts(run.likelihoods_folder(POLICY))
     assert arrays.entropies is None
     assert arrays.logprobs == pytest.approx([-0.1, -0.2, -0.3])
+
+
+@pytest.mark.parametrize(("seconds_a_token", "expected"), [(0.0, [4, 16, 64, 64, 52]), (0.01, [4] * 50)])
+def test_a_slow_policy_is_written_more_often(monkeypatch, seconds_a_token, expected):
+    """200 problems of 512 tokens: 2,048 at first, four times as many where that was quick, never over the most."""
+    now = [0.0]
+    monkeypatch.setattr(scoring.time, "monotonic", lambda: now[0])
+    job = SimpleNamespace(first=lambda: SimpleNamespace(continuations=[SimpleNamespace(token_ids=range(512))]))
+    sizes = []
+    for chunk in scoring._chunks(iter([job] * 200), 32_768):
+        sizes.append(len(chunk))
+        now[0] += len(chunk) * 512 * seconds_a_token
+    assert sizes == expected
