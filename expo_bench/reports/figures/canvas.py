@@ -103,6 +103,17 @@ def round_up(shares: Iterable[float]) -> float:
     return next((step for step in (0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if top <= step), 1.0)
 
 
+def samples_axis(axes: "Axes", first: int, last: int, shown: Sequence[int]) -> None:
+    """Make the axis across one of samples a problem, logarithmic, with these numbers at it, above it plain numbers."""
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(first / 1.06, last * 1.06)
+    axes.set_xticks(shown, labels=[str(k) for k in shown])
+    axes.minorticks_off()
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.grid(axis="y", color=colour("line"), linewidth=1)
+    axes.set_axisbelow(True)
+
+
 def beyond_words(farthest: int) -> str:
     """Return what a caption says of the part above n."""
     return (

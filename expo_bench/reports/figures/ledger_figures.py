@@ -14,6 +14,7 @@ from expo_bench.reports.figures.canvas import (
     draw_twice,
     legend_places,
     new_figure,
+    samples_axis,
     series_colour,
     write,
     write_legend,
@@ -121,16 +122,10 @@ def _reach(axes: "Axes", n: int, told: Numbers, ks: Sequence[int], beyond: Numbe
 
 
 def _scale(axes: "Axes", ks: Sequence[int]) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(1 / 1.06, ks[-1] * 1.06)
     powers = [2**power for power in range(ks[-1].bit_length())]
     shown = powers if len(powers) <= 6 else powers[::2]
-    axes.set_xticks(shown, labels=[str(k) for k in shown])
-    axes.minorticks_off()
+    samples_axis(axes, 1, ks[-1], shown)
     axes.set_xlabel("k (samples per problem, log scale)", fontsize=12, color=colour("muted"), labelpad=6)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.grid(axis="y", color=colour("line"), linewidth=1)
-    axes.set_axisbelow(True)
 
 
 def _cells(subsets: Mapping[str, Numbers], width: int) -> "Figure":

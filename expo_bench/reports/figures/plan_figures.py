@@ -10,6 +10,7 @@ from expo_bench.reports.figures.canvas import (
     draw_twice,
     legend_places,
     new_figure,
+    samples_axis,
     write,
     write_legend,
 )
@@ -72,12 +73,6 @@ def _line(axes: "Axes", ns: Sequence[int], shares: Sequence[float], shade: str, 
 
 
 def _scale(axes: "Axes", ns: Sequence[int], *, few: bool) -> None:
-    axes.set_xscale("log", base=2)
-    axes.set_xlim(ns[0] / 1.06, ns[-1] * 1.06)
     shown = ns if len(ns) <= (6 if few else 10) else ns[::-2][::-1]
-    axes.set_xticks(shown, labels=[str(n) for n in shown])
-    axes.minorticks_off()
+    samples_axis(axes, ns[0], ns[-1], shown)
     axes.set_xlabel("n (samples per problem, log scale)", fontsize=12, color=colour("muted"), labelpad=6)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.grid(axis="y", color=colour("line"), linewidth=1)
-    axes.set_axisbelow(True)

@@ -17,6 +17,7 @@ from expo_bench.reports.figures.canvas import (
     new_figure,
     pixel_across,
     round_up,
+    samples_axis,
     series_colour,
     write,
     write_legend,
@@ -162,17 +163,12 @@ def _curve_panel(axes: "Axes", panel: Panel, ceiling: float, *, large: bool) -> 
             ends = [points[-1], *line.beyond.values()]
             values = ([one.low for one in ends], [one.high for one in ends], [one.value for one in ends])
             draw_beyond(axes, [x[-1], *line.beyond], *values, shade)
-    axes.set_xscale("log", base=2)
-    axes.set(ylim=(0, 100 * ceiling), xlim=(ks[0] / 1.06, ks[-1] * 1.06))
+    axes.set_ylim(0, 100 * ceiling)
     few = [ks[0], *([ks[len(ks) // 2]] if len(ks) > 2 else []), ks[-1]]
     shown = few if not large else ks if len(ks) <= 10 else ks[::-2][::-1]
-    axes.set_xticks(shown, labels=[str(k) for k in shown])
-    axes.minorticks_off()
+    samples_axis(axes, ks[0], ks[-1], shown)
     steps = 4 if large or ceiling in (0.4, 0.8) else 2
     axes.set_yticks([100 * ceiling * step / steps for step in range(steps + 1)])
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.grid(axis="y", color=colour("line"), linewidth=1)
-    axes.set_axisbelow(True)
 
 
 def _end_labels(axes: "Axes", panel: Panel, several: bool) -> None:

@@ -55,13 +55,18 @@ def scored_tokens_only(vocabulary: int) -> Iterator[None]:
         utils._use_triton, utils._ChunkedLogProbFunction = asked, head
 
 
+def trained(model: torch.nn.Module) -> list[torch.Tensor]:
+    """Return the weights that are trained."""
+    return [one for one in model.parameters() if one.requires_grad]
+
+
 def zero_gradient(model: torch.nn.Module) -> torch.Tensor:
     """Return a 0 to go back from, shape (); every trained parameter has a gradient then, as after a way back of zeros.
 
     AdamW moves a parameter whose gradient is 0 on by its momentum, and leaves one without.
     """
-    trained = [one for one in model.parameters() if one.requires_grad]
-    for one in trained:
+    weights = trained(model)
+    for one in weights:
         if one.grad is None:
             one.grad = torch.zeros_like(one)
-    return 0.0 * min(trained, key=torch.Tensor.numel).sum()
+    return 0.0 * min(weights, key=torch.Tensor.numel).sum()

@@ -4,6 +4,8 @@ from typing import Any
 
 import torch
 
+from expo_bench.trainers.online.scoring import trained
+
 
 class TermGradient:
     """The gradient of the term's part of the loss, added up over the passes of a step.
@@ -16,7 +18,7 @@ class TermGradient:
 
     def add(self, part: torch.Tensor, model: Any) -> None:
         """Add the gradient of what the term adds to the loss of a pass, whose graph is kept."""
-        weights = _trained(model)
+        weights = trained(model)
         found = torch.autograd.grad(part, weights, retain_graph=True, allow_unused=True)
         self._parts = self._parts or [torch.zeros_like(one) for one in weights]
         for kept, one in zip(self._parts, found, strict=True):
@@ -28,9 +30,5 @@ class TermGradient:
         parts, self._parts = self._parts, []
         if accelerator.num_processes > 1:
             # a process without a chain of the term has to take part
-            parts = [accelerator.reduce(one, "mean") for one in parts or map(torch.zeros_like, _trained(model))]
+            parts = [accelerator.reduce(one, "mean") for one in parts or map(torch.zeros_like, trained(model))]
         return float(torch.stack([one.float().square().sum() for one in parts]).sum().sqrt()) if parts else 0.0
-
-
-def _trained(model: Any) -> list[torch.Tensor]:
-    return [one for one in model.parameters() if one.requires_grad]
