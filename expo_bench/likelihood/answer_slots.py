@@ -7,6 +7,7 @@ A chain keeps all that it wrote before its own answer, so that the slot is writt
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from expo_bench.engines.base import Continuation, Scored, Scorer
 from expo_bench.likelihood.chains import Place, answer_place
@@ -42,6 +43,16 @@ def answer_slot(text: str, *, truncated: bool) -> AnswerSlot:
         return AnswerSlot(before, direct[0], place)
     last = [found[0] for found in _DELIMITER.finditer(before)][-1:]
     return AnswerSlot(before, last[0] if last in (["\\("], ["\\["]) else "", place)
+
+
+class _Way(NamedTuple):
+    """One way to write a slot that is being scored."""
+
+    ids: tuple[int, ...]
+    seen: int = 0
+    """So many of them are known already, with what may stand in their place."""
+    at: int = 0
+    """Bytes of the slot's text that these write."""
 
 
 class SlotScore:
@@ -86,27 +97,33 @@ class SlotScore:
         self._lead = 0.0
         self._cover = Cover(self._marks[1:], at=starts[root] - starts[first])
         self._engine = engine
-        self._asked: dict[str, tuple[int, ...]] = {key: self._path}
+        self._asked = {key: _Way(self._path)}
         self.error: str | None = None
 
     def continuations(self) -> list[Continuation]:
         """Return what is to be scored now: the tokenizer's own way to write the slot at first."""
-        return [self._continuation(key, path) for key, path in self._asked.items()]
-
-    def _continuation(self, key: str, path: tuple[int, ...]) -> Continuation:
-        given = len(self._context)
-        return Continuation(key=key, token_ids=self._context + path, given=given, text=self._text, marks=self._marks)
+        return [
+            Continuation(
+                key=key,
+                token_ids=self._context + way.ids,
+                given=len(self._context) + way.seen,
+                text=self._text[way.at :],
+                marks=tuple(max(mark - way.at, 0) for mark in self._marks),
+            )
+            for key, way in self._asked.items()
+        ]
 
     def take(self, scored: Scored) -> None:
         """Take the score of one of them."""
-        path = self._asked.pop(scored.key)
+        way = self._asked.pop(scored.key)
         if scored.error is not None:
             self.error = self.error or scored.error
             return
         if scored.key == self._key:
             self._lead = float(scored.logprobs[: self._root].sum(dtype="float64"))
             self._tail = scored.branches[0].ends[0] if self._marks[0] else 0.0
-        self._cover.take(path[self._root :], scored.branches[self._root :])
+        first = max(way.seen, self._root)
+        self._cover.take(way.ids[self._root :], scored.branches[first - way.seen :], first=first - self._root)
 
     def go_on(self) -> bool:
         """Tell whether other ways to write the answer are to be scored too; `continuations` then returns them."""
@@ -114,7 +131,8 @@ class SlotScore:
             for number, (path, at) in enumerate(self._cover.wanted()):
                 rest = self._engine.cover(self._text[at:])
                 if rest is not None:
-                    self._asked[f"{self._key}#{number}"] = (*self._path[: self._root], *path, *rest)
+                    begun = (*self._path[: self._root], *path)
+                    self._asked[f"{self._key}#{number}"] = _Way((*begun, *rest), len(begun), at)
         return bool(self._asked)
 
     @property

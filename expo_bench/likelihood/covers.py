@@ -49,10 +49,13 @@ class Cover:
         self._unseen = [-math.inf] * len(marks)
         self._paths = 0
 
-    def take(self, path: Path, branches: tuple[Branch, ...]) -> None:
-        """Take what an engine told of one path: a branch at each token, which may have marks before these ones."""
+    def take(self, path: Path, branches: tuple[Branch, ...], *, first: int = 0) -> None:
+        """Take what an engine told of one path: a branch at each token from the `first` on.
+
+        A branch may have marks before the text's own.
+        """
         self._paths += 1
-        for length, branch in enumerate(branches):
+        for length, branch in enumerate(branches, first):
             node = self._open.pop(path[:length], None)
             if node is None:
                 # seen by another path, or not a part of the text

@@ -21,6 +21,7 @@ from expo_bench.engines.loading import SMALL, find_model, load_model, load_token
 from expo_bench.engines.memory import is_out_of_memory
 from expo_bench.engines.rendering import end_ids, prompt_ids
 from expo_bench.engines.transformers.batching import Batch, Prompt, Running, failed
+from expo_bench.engines.transformers.prefixes import Prefixes
 from expo_bench.engines.transformers.scoring import score_prompt
 from expo_bench.engines.transformers.slots import Slots, install, next_logits
 from expo_bench.engines.vocabulary import OwnTokenizer
@@ -66,6 +67,7 @@ class TransformersEngine(OwnTokenizer):
         self._enable_thinking = spec.enable_thinking
         self.gauge = Gauge()
         self.batch_size = options.batch_size
+        self._prefixes = Prefixes()
         self._ends = end_ids(self._model, self._tokenizer)
         self._context = getattr(self._model.config, "max_position_embeddings", None) or 2**31
 
@@ -87,7 +89,7 @@ class TransformersEngine(OwnTokenizer):
 
     def close(self) -> None:
         """Free the model."""
-        del self._model
+        del self._model, self._prefixes
         torch.set_num_threads(self._threads)
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
@@ -154,14 +156,26 @@ class TransformersEngine(OwnTokenizer):
                     left[one.key] = one
             while left:
                 try:
+                    # an answer's other ways to be written are asked for in later requests
+                    prefixes = self._prefixes if vocabulary else None
                     for scored in score_prompt(
-                        self._model, request.problem_id, prompt, list(left.values()), padded_tokens, vocabulary
+                        self._model,
+                        request.problem_id,
+                        prompt,
+                        list(left.values()),
+                        padded_tokens,
+                        vocabulary,
+                        prefixes,
                     ):
                         del left[scored.key]
                         yield scored
                 except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):
                         raise
+                    # what is kept costs least to go without
+                    if self._prefixes.keeps:
+                        self._prefixes = Prefixes(0)
+                        continue
                     first = next(iter(left.values()))
                     if len(left) > 1 and padded_tokens > len(first.token_ids):
                         padded_tokens //= 2

@@ -1,9 +1,10 @@
 """The transformers engine against plain forward passes of small random models of three architectures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -22,8 +23,9 @@ from transformers import (
 
 from expo_bench.config import EngineSpec
 from expo_bench.engines.base import Completion, Continuation, Request, SamplingParams, ScoreRequest
-from expo_bench.engines.transformers import scoring
+from expo_bench.engines.transformers import prefixes
 from expo_bench.engines.transformers.engine import TransformersEngine
+from expo_bench.engines.transformers.scoring import score_prompt
 from expo_bench.engines.transformers.slots import Slots
 from expo_bench.errors import UserError
 
@@ -297,18 +299,57 @@ def test_scoring_goes_on_with_smaller_batches_when_memory_runs_out(
 ) -> None:
     requests = _score_requests(llama, share=True)
     expected = {(one.problem_id, one.key): float(one.logprobs.sum()) for one in llama.score(requests)}
-    hidden, calls = scoring._hidden, 0
+    read = prefixes._read
 
-    def failing(model: object, rows: list[list[int]], first: int, cache: scoring.SharedPrompt) -> torch.Tensor:
-        nonlocal calls
-        calls += 1
-        if len(rows) > 1:
+    def failing(model: object, parts: Sequence[prefixes.Part], *, keep: bool) -> None:
+        if len(parts) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return hidden(model, rows, first, cache)
+        read(model, parts, keep=keep)
 
-    monkeypatch.setattr(scoring, "_hidden", failing)
+    monkeypatch.setattr(prefixes, "_read", failing)
     got = {(one.problem_id, one.key): float(one.logprobs.sum()) for one in llama.score(requests)}
     assert got == pytest.approx(expected, abs=1e-4)
+
+
+_CHAIN = tuple(4 + 7 * step % 60 for step in range(40))
+_BEHIND_IT = [
+    Continuation(key="chain", token_ids=_CHAIN),
+    Continuation(key="cut", token_ids=(*_CHAIN[:35], 63, 8, 7), given=35),
+    Continuation(key="longer", token_ids=(*_CHAIN, 6, 5), given=40),
+    Continuation(key="part", token_ids=_CHAIN[:30], given=4),
+    Continuation(key="other", token_ids=(*_CHAIN[:3], 20, 21, 22)),
+]
+_LATER = Continuation(key="later", token_ids=(*_CHAIN[:35], 63, 8, 6, 5), given=38)
+
+
+@pytest.mark.parametrize(
+    ("most", "first", "again"),
+    [
+        # read are the last of the prompt's 3 ids and a sequence but its last id. "other" has too little in common with
+        # "chain" to wait; "cut" and "longer" add 2 ids each, "part" none, and "later" 1 to "cut"
+        pytest.param(prefixes.KEPT_TOKENS, [2, 40 + 6, 2 + 2], [1], id="kept"),
+        pytest.param(0, [2, 40 + 6, 38, 42, 30], [2, 39], id="not kept"),
+    ],
+)
+def test_a_beginning_is_read_once(llama: TransformersEngine, most: int, first: list[int], again: list[int]) -> None:
+    model = llama._model
+    passes: list[int] = []
+    hook = model.base_model.register_forward_pre_hook(
+        lambda _, __, given: passes.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    expected = {
+        one.key: next(score_prompt(model, "p", (5, 6, 7), [one], 4096)).logprobs for one in (*_BEHIND_IT, _LATER)
+    }
+    kept = prefixes.Prefixes(most)
+    passes.clear()
+    got = {one.key: one.logprobs for one in score_prompt(model, "p", (5, 6, 7), _BEHIND_IT, 4096, prefixes=kept)}
+    assert passes == first
+    passes.clear()
+    (later,) = score_prompt(model, "p", (5, 6, 7), [_LATER], 4096, prefixes=kept)
+    assert passes == again
+    hook.remove()
+    for key, logprobs in {**got, "later": later.logprobs}.items():
+        np.testing.assert_allclose(logprobs, expected[key], atol=1e-5)
 
 
 def _chains(*chains: tuple[int, ...]) -> ScoreRequest:
