@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from expo_bench.engines.base import Branch, Continuation
 from expo_bench.engines.rendering import chain_ids
 
@@ -46,7 +48,7 @@ class Vocabulary:
         """Take what each token id writes; special ones have a name, but write nothing that a text could go on with."""
         self.texts = texts
         pairs = sorted((text, token) for token, text in texts.items() if text and token not in special)
-        self.order = [token for _, token in pairs]
+        self.order = np.array([token for _, token in pairs], dtype=np.int64)
         """Token ids, sorted by what they write."""
         self._sorted = [text for text, _ in pairs]
         self._longest = max(map(len, self._sorted), default=0)
@@ -101,7 +103,7 @@ class Vocabulary:
         found = []
         for query, place in zip(self.queries(one), places, strict=True):
             inside = tuple((token, length, place[token]) for token, length in query.inside if token in place)
-            writers = [self.order[low:high] for low, high in query.ends]
+            writers = [self.order[low:high].tolist() for low, high in query.ends]
             ends = tuple(_log(sum(math.exp(place[token]) for token in own if token in place)) for own in writers)
             unseen = max(0.0, 1 - sum(map(math.exp, place.values())))
             if complete and len(place) >= top:

@@ -14,7 +14,7 @@ import torch
 
 from expo_bench.engines.base import Branch, Continuation, Scored
 from expo_bench.engines.transformers.prefixes import Ids, Part, Prefixes
-from expo_bench.engines.vocabulary import Vocabulary
+from expo_bench.engines.vocabulary import Query, Vocabulary
 
 _HEAD_CHUNK = 256
 _SOFTMAX_ROWS = 16
@@ -69,54 +69,54 @@ def _score_batch(
     """Score continuations that were read; the id at position `first` predicts their first token."""
     wanted = torch.cat([part.hidden_from(first + one.given) for part, one in zip(parts, batch, strict=True)])
     ids = [one.token_ids[one.given :] for one in batch]
-    scores = token_scores(model, wanted, torch.tensor([token for own in ids for token in own], device=wanted.device))
-    logprobs, entropies = (torch.split(whole.cpu(), [len(own) for own in ids]) for whole in scores)
-    hidden = torch.split(wanted, [len(own) for own in ids])
-    for one, own, own_hidden, *arrays in zip(batch, ids, hidden, logprobs, entropies, strict=True):
+    taken = torch.tensor([token for own in ids for token in own], device=wanted.device)
+    queries: list[Query | None] = []
+    for one, own in zip(batch, ids, strict=True):
+        queries += vocabulary.queries(one) if vocabulary and one.marks else [None] * len(own)
+    order = torch.from_numpy(vocabulary.order).to(wanted.device) if vocabulary else None
+    # written into, not collected: small tensors that outlive big ones leave holes too small for the next big ones
+    logprobs, entropies = torch.empty(2, len(taken), device=wanted.device)
+    branches: list[Branch | None] = []
+    for place, logits in _logits(model, wanted):
+        logprobs[place], entropies[place] = _softmax_scores(logits, taken[place])
+        branches += _branches(logits, queries[place], order)
+    low = 0
+    for one, own in zip(batch, ids, strict=True):
+        place = slice(low, low := low + len(own))
         yield Scored(
             problem_id=problem_id,
             key=one.key,
             token_ids=own,
             # copies, so that a kept array does not keep the whole batch
-            logprobs=arrays[0].numpy().copy(),
-            entropies=arrays[1].numpy().copy(),
-            branches=_branches(model, own_hidden, one, vocabulary) if vocabulary and one.marks else (),
+            logprobs=logprobs[place].cpu().numpy().copy(),
+            entropies=entropies[place].cpu().numpy().copy(),
+            branches=tuple(branch for branch in branches[place] if branch),
         )
 
 
-def _branches(model: Any, hidden: torch.Tensor, one: Continuation, vocabulary: Vocabulary) -> tuple[Branch, ...]:
-    """What may stand at each place of hidden (T, H), exactly: all of the vocabulary is seen."""
-    queries, order = vocabulary.queries(one), torch.tensor(vocabulary.order, device=hidden.device)
-    found = []
-    for first in range(0, len(queries), _SOFTMAX_ROWS):
-        rows = head(model, hidden[first : first + _SOFTMAX_ROWS]).float().log_softmax(-1)
-        for row, query in zip(rows, queries[first : first + _SOFTMAX_ROWS], strict=True):
-            values = row[[token for token, _ in query.inside]].tolist()
-            inside = ((*token, value) for token, value in zip(query.inside, values, strict=True))
-            ends = (row[order[low:high]].logsumexp(-1).item() if high > low else -math.inf for low, high in query.ends)
-            found.append(Branch(inside=tuple(inside), ends=tuple(ends)))
-    return tuple(found)
-
-
-def token_scores(model: Any, hidden: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probability of each id and entropy of the distribution it was taken from, in nats, both (T,) float32.
-
-    Args:
-        model: a transformers model.
-        hidden: last hidden states (T, H) at the positions that predict `ids`.
-        ids: token ids (T,).
-    """
-    # written into, not collected: small tensors that outlive big ones leave holes too small for the next big ones
-    logprobs = torch.empty(len(ids), device=hidden.device)
-    entropies = torch.empty_like(logprobs)
+def _logits(model: Any, hidden: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the logits (n, V) of hidden states (T, H), and which of them they are: few at a time."""
     rows = _SOFTMAX_ROWS if hidden.device.type == "cpu" else _HEAD_CHUNK
-    for first in range(0, len(ids), _HEAD_CHUNK):
+    for first in range(0, len(hidden), _HEAD_CHUNK):
         logits = head(model, hidden[first : first + _HEAD_CHUNK])
         for low in range(0, len(logits), rows):
             few = logits[low : low + rows]
-            place = slice(first + low, first + low + len(few))
-            logprobs[place], entropies[place] = _softmax_scores(few, ids[place])
-    return logprobs, entropies
+            yield slice(first + low, first + low + len(few)), few
+
+
+def _branches(
+    logits: torch.Tensor, queries: Sequence[Query | None], order: torch.Tensor | None
+) -> Iterator[Branch | None]:
+    """What may stand where a query asks, exactly: all of the vocabulary is seen."""
+    for row, query in zip(logits, queries, strict=True):
+        if query is None or order is None:
+            yield None
+            continue
+        scores = row.float().log_softmax(-1)
+        values = scores[[token for token, _ in query.inside]].tolist()
+        inside = tuple((*token, value) for token, value in zip(query.inside, values, strict=True))
+        ends = (scores[order[low:high]].logsumexp(-1).item() if high > low else -math.inf for low, high in query.ends)
+        yield Branch(inside=inside, ends=tuple(ends))
 
 
 def _softmax_scores(logits: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
