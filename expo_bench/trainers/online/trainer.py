@@ -276,13 +276,14 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         return logps, entropies, aux
 
     def _nothing_to_learn(self, done: Pass) -> bool:
-        """Tell whether the gradient of these rows is 0: groups that are alike, nothing beside them, no KL term.
+        """Tell whether the gradient of these rows is 0: groups that are alike, and no other pull than advantages.
 
         More than half of a pass is the way back. Several processes go it together, and the method may give tokens
         advantages that their rows have not.
         """
         shaped = type(self._method).token_advantages is not OnlineMethod.token_advantages
-        if done.beside or shaped or self.beta or self.aux_loss_enabled or self.accelerator.num_processes > 1:
+        pulled = self.beta or self._entropy_bonus_enabled or self.aux_loss_enabled
+        if done.beside or shaped or pulled or self.accelerator.num_processes > 1:
             return False
         return not self._inputs["advantages"].any()
 

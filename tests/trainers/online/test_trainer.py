@@ -330,3 +330,12 @@ def test_groups_without_a_gradient_are_not_gone_back_through(tmp_path, monkeypat
     theirs = run(tmp_path / "theirs", recipe(**whole))
     assert ours.rollouts_path.read_bytes() == theirs.rollouts_path.read_bytes()
     assert largest_difference(parameters(ours, 4), parameters(theirs, 4)) == 0
+
+
+@pytest.mark.parametrize("pull", ["beta", "entropy_coef"])
+def test_what_pulls_without_an_advantage_is_learned_from(tmp_path, monkeypatch, pull):
+    wrong = {"method": "grpo", "levels": (5,), "steps": 2, "prompts_per_step": 2, "limit": 4, "trl": {pull: 0.1}}
+    ours = run(tmp_path / "ours", recipe(**wrong))
+    monkeypatch.setattr(OnlineTrainer, "_nothing_to_learn", lambda *_: False)
+    theirs = run(tmp_path / "theirs", recipe(**wrong))
+    assert largest_difference(parameters(ours, 2), parameters(theirs, 2)) == 0
