@@ -39,6 +39,11 @@ class LearnedTokens(ChunkedLogProbFunction):  # type: ignore[misc]
         return (of_hidden, *rest)
 
 
+def is_large(vocabulary: int) -> bool:
+    """Tell whether passes over so many entries are worth avoiding, and need not be TRL's own."""
+    return vocabulary >= LARGE
+
+
 @contextmanager
 def scored_tokens_only(vocabulary: int) -> Iterator[None]:
     """Let TRL project the tokens of completions only, where it has no Triton and would project prompts and padding too.
@@ -46,7 +51,7 @@ def scored_tokens_only(vocabulary: int) -> Iterator[None]:
     TRL asks for Triton to decide which tokens it projects, and again, elsewhere, how: the first answer is changed here.
     """
     asked, head = utils._use_triton, utils._ChunkedLogProbFunction
-    if vocabulary >= LARGE:
+    if is_large(vocabulary):
         utils._use_triton = lambda device: True
         utils._ChunkedLogProbFunction = LearnedTokens
     try:

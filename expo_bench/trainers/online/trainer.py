@@ -23,7 +23,7 @@ from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
 from expo_bench.trainers.online.drawing import Drawing, Drawn, Wanted, Writer
 from expo_bench.trainers.online.recording import Recorder
-from expo_bench.trainers.online.scoring import scored_tokens_only, zero_gradient
+from expo_bench.trainers.online.scoring import is_large, scored_tokens_only, zero_gradient
 from expo_bench.trainers.online.share import TermGradient
 from expo_bench.trainers.online.slot_sampler import Draw, SlotSampler
 from expo_bench.trainers.online.toolbox import Toolbox
@@ -100,7 +100,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._beside: list[Chain] = []
         self._pass: Pass | None = None
         self._inputs: dict[str, Any] = {}
-        self._gap, self._term = 0.0, 0.0
+        self._gap: float | None = None
+        self._term = 0.0
         self._weighs, self._term_gradient = False, TermGradient()
         self._term_norm: float | None = None
         self._checked = False
@@ -230,7 +231,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         # of sharded weights a process has no whole gradient
         self._weighs = self._method.weighs_term() and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         loss: torch.Tensor = super()._compute_loss(model, inputs)
-        self._note(done.members, (done.logprobs * done.mask).sum(-1))
+        if done.logprobs is not None:
+            self._note(done.members, (done.logprobs * done.mask).sum(-1))
         if not done.beside:
             return loss
         self._note(done.beside, (done.beside_logprobs * done.beside_mask).sum(-1))
@@ -263,7 +265,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             prompts = [one.prompt_ids for one in done.beside]
             n_before, pad = ids.shape[1] - kept, self._tokenizer.pad_token_id
             ids, mask, kept = widened(ids, mask, n_before, prompts, done.beside, pad)
-        with torch.set_grad_enabled(not (idle := self._nothing_to_learn(done))):
+        idle = self._nothing_to_learn(done)
+        if idle and self._sampler_told_all(done):
+            return zero_gradient(self.model).expand(rows, kept), _entropies(done), None
+        with torch.set_grad_enabled(not idle):
             logps, entropies, aux = score(model, ids, mask, kept, *others, **more)
         if idle:
             logps = logps + zero_gradient(self.model)
@@ -287,6 +292,16 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             return False
         return not self._inputs["advantages"].any()
 
+    def _sampler_told_all(self, done: Pass) -> bool:
+        """Tell whether a pass over rows without a gradient would only repeat what the sampler told of this very policy.
+
+        Every `measure_every` steps they are read all the same: the two are compared, and the entropy is exact.
+        """
+        known = all(one.sum_logprob is not None and one.token_ids for one in done.members)
+        repeats = self._sampler is not None and "old_per_token_logps" not in self._inputs and self.temperature == 1
+        due = not self._checked or self.state.global_step % self._recipe.measure_every == 0
+        return known and repeats and not due and self.top_entropy_quantile == 1 and is_large(len(self._tokenizer))
+
     def _scored(self, *given: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
         with scored_tokens_only(len(self._tokenizer)):
             return super()._get_per_token_logps_and_entropies(*given, **more)  # type: ignore[no-any-return]
@@ -308,7 +323,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
                 if one.sum_logprob is not None and self._drops_out:
                     continue  # what falls out of the loss's pass is no difference between two policies
                 if one.sum_logprob is not None:
-                    self._gap = max(self._gap, abs(value - one.sum_logprob) / max(1, len(one.token_ids)))
+                    self._gap = max(self._gap or 0.0, abs(value - one.sum_logprob) / max(1, len(one.token_ids)))
                 # TRL divides the logits by the temperature: what is recorded is always that of the policy itself
                 elif self.temperature == 1:
                     one.sum_logprob = value
@@ -383,8 +398,9 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             self._metrics["train"]["term/value"].append(self._value_of_term())
             self._term_norm = self._term_gradient.take(self.model, self.accelerator) if self._weighs else None
         gap = self._largest_gap()
-        self._metrics["train"]["sampling/logprob_gap"].append(gap)
-        if not self._checked and gap > LARGEST_GAP:
+        if gap is not None:
+            self._metrics["train"]["sampling/logprob_gap"].append(gap)
+        if not self._checked and (gap or 0.0) > LARGEST_GAP:
             raise UserError(
                 f"the sampler and the loss differ by {gap:.2g} nats a token on the same rollouts: they do not compute "
                 "the same policy; positions counted from the left padding, as GPT-2's, are one cause"
@@ -405,11 +421,12 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
             return value
         return float(self.accelerator.gather(torch.tensor([value], device=self.accelerator.device)).mean())
 
-    def _largest_gap(self) -> float:
-        gap, self._gap = self._gap, 0.0
+    def _largest_gap(self) -> float | None:
+        """Return None where nothing was compared."""
+        gap, self._gap = self._gap, None
         if self.accelerator.num_processes == 1:
             return gap
-        return float(self.accelerator.gather(torch.tensor([gap], device=self.accelerator.device)).max())
+        return float(self.accelerator.gather(torch.tensor([gap or 0.0], device=self.accelerator.device)).max())
 
     @cached_property
     def _drops_out(self) -> bool:
@@ -419,6 +436,12 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
 _FILLER: dict[str, Any] = {
     "source": "filler", "group": 0, "index": 0, "sample_index": 0, "prompt_ids": [], "text": "", "finish_reason": None,
 }  # fmt: skip
+
+
+def _entropies(done: Pass) -> torch.Tensor:
+    """Return -log pi of what was sampled, a token's mean in each row (B, T): on average it is the entropy."""
+    means = [-(one.sum_logprob or 0.0) / len(one.token_ids) for one in done.members]
+    return torch.tensor(means, device=done.mask.device)[:, None].expand(done.mask.shape)
 
 
 def _sum(logprobs: Sequence[float | None]) -> float | None:

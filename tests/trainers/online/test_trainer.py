@@ -332,6 +332,28 @@ def test_groups_without_a_gradient_are_not_gone_back_through(tmp_path, monkeypat
     assert largest_difference(parameters(ours, 4), parameters(theirs, 4)) == 0
 
 
+def test_what_the_sampler_told_of_groups_without_a_gradient_is_not_read_again(tmp_path, monkeypatch):
+    whole = {
+        "method": "grpo", "levels": (2, 5), "steps": 4, "prompts_per_step": 2, "micro_batch": 2, "limit": 12,
+        "measure_every": 3,
+    }  # fmt: skip
+    monkeypatch.setattr(scoring, "LARGE", 1)
+    read = []
+    ask = OnlineTrainer._scored
+    monkeypatch.setattr(OnlineTrainer, "_scored", lambda self, *a, **b: read.append(self._pass) or ask(self, *a, **b))
+    ours = run(tmp_path / "ours", recipe(**whole))
+    n_read = len(read)
+    monkeypatch.setattr(OnlineTrainer, "_sampler_told_all", lambda *_: False)
+    theirs = run(tmp_path / "theirs", recipe(**whole))
+    assert n_read < len(read) - n_read
+    assert ours.rollouts_path.read_bytes() == theirs.rollouts_path.read_bytes()
+    assert largest_difference(parameters(ours, 4), parameters(theirs, 4)) == 0
+    for one, other in zip(ours.log(), theirs.log(), strict=True):
+        assert one.get("entropy") == pytest.approx(other.get("entropy"), abs=0.3)
+    # at these steps all is read again, and sampler and loss are compared
+    assert {1, 4} <= {one["step"] for one in ours.log() if "sampling/logprob_gap" in one}
+
+
 @pytest.mark.parametrize("pull", ["beta", "entropy_coef"])
 def test_what_pulls_without_an_advantage_is_learned_from(tmp_path, monkeypatch, pull):
     wrong = {"method": "grpo", "levels": (5,), "steps": 2, "prompts_per_step": 2, "limit": 4, "trl": {pull: 0.1}}
