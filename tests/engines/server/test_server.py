@@ -291,13 +291,13 @@ def test_limit_is_left_to_the_server_where_prompt_and_limit_do_not_fit(server: F
 
 
 def test_early_close_cancels_and_ends_the_thread(server: FakeServer) -> None:
-    server.plans["slow"] = [Plan(wait=1.5)]
+    server.plans["slow"] = [Plan(wait=3)]
     before = threading.active_count()
     completions = engine(server, concurrency=4).generate([request("fast"), request("slow", n=30)], PARAMS)
     assert next(completions).problem_id == "fast"
     started = time.monotonic()
     completions.close()  # type: ignore[attr-defined]
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 2.5
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("expo-bench")]
     assert server.attempts["slow"] <= 4
     assert threading.active_count() <= before + server.running + 1

@@ -69,7 +69,7 @@ def notes(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_endpoints_share_the_requests(servers: tuple[FakeServer, FakeServer]) -> None:
     for server in servers:
-        server.everything = Plan(wait=0.02)
+        server.everything = Plan(wait=0.1)
     check_all(list(engine(*servers, concurrency=3).generate([request("p", 40)], PARAMS)), 40)
     assert [server.most_running for server in servers] == [3, 3]
     assert min(len(samples(server)) for server in servers) >= 14
