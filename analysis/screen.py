@@ -2,7 +2,7 @@
 
 RUN is a folder of `expo-bench candidates` that `expo-bench likelihood` has scored, or a study that has one. Writes
 screen.md and screen.json: by level, how often the policy solves a problem, whether a group of its rollouts has both
-right and wrong ones, how likely it finds right solutions, and whether its self-explanations reach the answer. Where
+right and wrong ones, whether its self-explanations reach the answer, and both properties of each kind of chain. Where
 studies are given, the last checkpoints of their arms say what training gained, and the page has the rank correlation
 of each screen with each gain over the studies.
 """
@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from scipy.stats import rankdata
@@ -28,7 +29,13 @@ QUANTITIES = {
     "nll_right": "nats a token of the own right samples",
     "nll_wrong": "nats a token of the own wrong samples",
     "nll_explained": "nats a token of the self-explanations that reach the answer",
+    "nll_missed": "nats a token of the other self-explanations",
     "nll_expert": "nats a token of the expert solutions",
+    "lift_right": "answer lift, in nats, of the own right samples",
+    "lift_wrong": "answer lift of the own wrong samples",
+    "lift_explained": "answer lift of the self-explanations that reach the answer",
+    "lift_missed": "answer lift of the other self-explanations",
+    "lift_expert": "answer lift of the expert solutions",
     "bits_per_byte": "bits a byte of the expert solutions",
 }
 RATES = ("pass@1", "pass@n", "mixed", "reached", "signal")
@@ -94,21 +101,25 @@ def quantities(scored: Sequence[Scored]) -> dict[str, float]:
         found["reached"] = sum(reached) / len(reached)
     if own and reached:
         found["signal"] = float(any(reached) or found["mixed"])
-    likely = [(one, row) for one, row in scored if row is not None]
-    kinds = {
-        "nll_right": [-row.mean_logprob for one, row in likely if one.source == "own_correct"],
-        "nll_wrong": [-row.mean_logprob for one, row in likely if one.source == "own_incorrect"],
-        "nll_explained": [
-            -row.mean_logprob for one, row in likely if one.source == "self_explanation" and _reaches(one)
-        ],
-        "nll_expert": [-row.mean_logprob for one, row in likely if one.source == "expert"],
-        "bits_per_byte": [
-            -row.sum_logprob / math.log(2) / len(one.text.encode())
-            for one, row in likely
-            if one.source == "expert" and one.text
-        ],
-    }
-    return found | {name: sum(values) / len(values) for name, values in kinds.items() if values}
+    kinds: dict[str, list[Likelihood]] = {}
+    for one, row in scored:
+        if row is not None and (kind := _kind(one)):
+            kinds.setdefault(kind, []).append(row)
+    for kind, likely in kinds.items():
+        found[f"nll_{kind}"] = fmean(-row.mean_logprob for row in likely)
+        found[f"lift_{kind}"] = fmean(row.answer_logprob_with - row.answer_logprob_without for row in likely)
+    bits = [
+        -row.sum_logprob / math.log(2) / len(one.text.encode())
+        for one, row in scored
+        if row is not None and one.source == "expert" and one.text
+    ]
+    return found | ({"bits_per_byte": fmean(bits)} if bits else {})
+
+
+def _kind(one: Candidate) -> str | None:
+    if one.source == "self_explanation":
+        return None if one.reaches_answer is None else "explained" if _reaches(one) else "missed"
+    return {"own_correct": "right", "own_incorrect": "wrong", "expert": "expert"}.get(one.source)
 
 
 def _reaches(one: Candidate) -> bool:

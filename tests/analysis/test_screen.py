@@ -21,7 +21,7 @@ def likelihood(one: Candidate, mean: float) -> Likelihood:
     return Likelihood(
         problem_id=one.problem_id, candidate_id=one.candidate_id, policy="base", n_tokens=4, sum_logprob=4 * mean,
         mean_logprob=mean, logprob_quantiles=(mean,) * 5, perplexity=math.exp(-mean), mean_entropy=None, rank=None,
-        answer_logprob_with=-1.0, answer_logprob_without=-2.0, opening_logprob_with=-1.0, opening_logprob_without=-2.0,
+        answer_logprob_with=mean, answer_logprob_without=-2.0, opening_logprob_with=-1.0, opening_logprob_without=-2.0,
         boundary_rule="text",
     )  # fmt: skip
 
@@ -44,18 +44,19 @@ EXPERT = fakes.candidate(0, "expert-0", text="8 bytes.")
             [(own(0, True), -0.25), (own(1, False), -0.5), (own(2, False), None), (EXPERT, -2 * math.log(2))],
             {
                 "pass@1": 1 / 3, "pass@n": 1.0, "mixed": 1.0, "nll_right": 0.25, "nll_wrong": 0.5,
-                "nll_expert": 2 * math.log(2), "bits_per_byte": 1.0,
+                "nll_expert": 2 * math.log(2), "bits_per_byte": 1.0, "lift_right": 1.75, "lift_wrong": 1.5,
+                "lift_expert": 2 - 2 * math.log(2),
             },
         ),
         (
             # a chain that was cut off has not reached the answer, one that cannot be graded does not count
             [
                 (own(0, False), -1.0), (explained(0), -3.0), (explained(1, truncated=True), -9.0),
-                (explained(2, reaches_answer=False), -9.0), (explained(3, reaches_answer=None), -9.0),
+                (explained(2, reaches_answer=False), -8.0), (explained(3, reaches_answer=None), -9.0),
             ],
             {
                 "pass@1": 0.0, "pass@n": 0.0, "mixed": 0.0, "reached": 1 / 3, "signal": 1.0, "nll_wrong": 1.0,
-                "nll_explained": 3.0,
+                "nll_explained": 3.0, "nll_missed": 8.5, "lift_wrong": 1.0, "lift_explained": -1.0, "lift_missed": -6.5,
             },
         ),
         ([(own(0, True), None)], {"pass@1": 1.0, "pass@n": 1.0, "mixed": 0.0}),
