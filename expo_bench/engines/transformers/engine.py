@@ -155,9 +155,9 @@ class TransformersEngine(OwnTokenizer):
                 else:
                     left[one.key] = one
             while left:
+                # an answer's other ways to be written are asked for in later requests
+                prefixes = self._prefixes if vocabulary else None
                 try:
-                    # an answer's other ways to be written are asked for in later requests
-                    prefixes = self._prefixes if vocabulary else None
                     for scored in score_prompt(
                         self._model,
                         request.problem_id,
@@ -173,7 +173,7 @@ class TransformersEngine(OwnTokenizer):
                     if not is_out_of_memory(error):
                         raise
                     # what is kept costs least to go without
-                    if self._prefixes.keeps:
+                    if prefixes and prefixes.keeps:
                         self._prefixes = Prefixes(0)
                         continue
                     first = next(iter(left.values()))

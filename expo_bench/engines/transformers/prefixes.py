@@ -19,7 +19,7 @@ from expo_bench.engines.transformers.slots import Asked, causal_at_the_end
 KEPT_TOKENS = 16_384
 """Keys and values of so many tokens are kept: 2.3 GiB of a model of 8 billion weights, 0.2 GiB of half a billion."""
 _WORTH_WAITING = 16
-"""Tokens that two unread sequences must have in common for the second to wait until the first is read."""
+"""Tokens, and half of its own, that a sequence must save to wait until another is read: more passes are smaller."""
 
 Ids = NDArray[np.int64]
 
@@ -109,11 +109,14 @@ class Prefixes:
 
     def prompt(self, model: Any, ids: Ids) -> Part:
         """Return what all sequences of one prompt begin with, read unless it was."""
-        found = next((part for part in self._read if np.array_equal(part.ids, ids)), None) or Part(ids, 0, None)
-        if found.hidden is None and found.n_new:
-            _read(model, [found], keep=True)
-            self._keep([found])
-        return found
+        for part in self._read:
+            if np.array_equal(part.ids, ids):
+                return part
+        prompt = Part(ids, 0, None)
+        if prompt.n_new:
+            _read(model, [prompt], keep=True)
+            self._keep([prompt])
+        return prompt
 
     def choose(self, sequences: Sequence[Ids], prompt: Part, most: int) -> tuple[list[int], list[Part]]:
         """Return which sequences the next pass reads, by their places in the list, and what it reads of them.
@@ -128,8 +131,7 @@ class Prefixes:
         size = 0
         for place, ids in enumerate(sequences):
             part = self._part(ids, prompt)
-            fits = not parts or size + part.n_new <= most
-            if fits and not any(_common(ids, other.ids) >= part.first + _WORTH_WAITING for other in parts):
+            if (not parts or size + part.n_new <= most) and not (self.keeps and _waits(part, parts)):
                 places.append(place)
                 parts.append(part)
                 size += part.n_new
@@ -167,6 +169,11 @@ def _read(model: Any, parts: Sequence[Part], *, keep: bool) -> None:
     for part, own in zip(parts, torch.split(hidden, [part.n_new for part in parts]), strict=True):
         part.read, part.offset, part.hidden = one_pass, offset, own
         offset += part.n_new
+
+
+def _waits(part: Part, others: Sequence[Part]) -> bool:
+    saved = max((_common(part.ids, other.ids) for other in others), default=0) - part.first
+    return saved >= max(_WORTH_WAITING, part.n_new / 2)
 
 
 def _common(one: Ids, other: Ids) -> int:

@@ -328,7 +328,7 @@ _LATER = Continuation(key="later", token_ids=(*_CHAIN[:35], 63, 8, 6, 5), given=
         # read are the last of the prompt's 3 ids and a sequence but its last id. "other" has too little in common with
         # "chain" to wait; "cut" and "longer" add 2 ids each, "part" none, and "later" 1 to "cut"
         pytest.param(prefixes.KEPT_TOKENS, [2, 40 + 6, 2 + 2], [1], id="kept"),
-        pytest.param(0, [2, 40 + 6, 38, 42, 30], [2, 39], id="not kept"),
+        pytest.param(0, [2, 40 + 38 + 42 + 30 + 6], [2, 39], id="not kept"),
     ],
 )
 def test_a_beginning_is_read_once(llama: TransformersEngine, most: int, first: list[int], again: list[int]) -> None:
