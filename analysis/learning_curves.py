@@ -1,19 +1,22 @@
 """Learning curves of a study as figures: `python -m analysis.learning_curves STUDY [-o FOLDER]`.
 
-Reads STUDY/curves.json, which `expo-bench study` writes. Each figure shows some arms: what they solve after so many
-steps, the band being the 95% interval over problems and seeds, the thin lines the seeds themselves.
+Reads STUDY/curves.json, which `expo-bench study` writes, and the verdicts of STUDY/ledger. Each figure shows some arms:
+what they solve after so many steps, or generated tokens where these differ, the band being the 95% interval over
+problems and seeds, the thin lines the seeds themselves.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from expo_bench import learning_curves, study_figures
+from expo_bench.reports.tables import as_markdown
+from expo_bench.storage.ledger_folder import LedgerFolder
+from expo_bench.studies.tables import end_table, equal_table, verdicts
 
 Point = learning_curves.Point
-
-MISSING = "–"
 
 
 def read_points(study: Path) -> list[Point]:
@@ -28,27 +31,10 @@ def figures(points: Sequence[Point], arms: Sequence[str], name: str) -> dict[str
     return {f"{name}{'' if at == 1 else f'-{at}'}.svg": one._repr_svg_() for at, one in enumerate(drawn, start=1)}
 
 
-def table(points: Sequence[Point]) -> str:
-    """Return the last point of every arm as a Markdown table, pass@k for every k that an arm was evaluated with."""
-    found = {(one.arm, one.step, one.metric): one for one in points if one.level is None}
-    known = {metric for _, _, metric in found if metric.startswith("pass@")}
-    metrics = sorted(known, key=lambda metric: int(metric.removeprefix("pass@")))
-    last = {arm: max(step for other, step, _ in found if other == arm) for arm, _, _ in found}
-    lines = [f"| arm | {' | '.join(metrics)} | seeds of pass@1 | generated tokens |", "|---" * (len(metrics) + 3) + "|"]
-    for arm, step in last.items():
-        ends = {metric: found.get((arm, step, metric)) for metric in metrics}
-        one = ends.get("pass@1")
-        seeds = ", ".join(f"{value:.1%}" for value in one.per_seed) if one else MISSING
-        tokens = next(point.generated_tokens for point in found.values() if (point.arm, point.step) == (arm, step))
-        cells = [arm, *(_interval(ends[metric]) for metric in metrics), seeds, f"{tokens:,.0f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def _interval(one: Point | None) -> str:
-    if one is None:
-        return MISSING
-    return f"{one.value:.1%}" + ("" if one.ci_low is None else f" [{one.ci_low:.1%}, {one.ci_high:.1%}]")
+def table(points: Sequence[Point], ledger: Mapping[str, Any]) -> str:
+    """Return the tables of the study's page in Markdown: in the end, and at equal generated tokens."""
+    tables = [end_table(points, verdicts(ledger)), equal_table(points)]
+    return "\n".join(as_markdown(one) for one in tables if one is not None)
 
 
 def main() -> None:
@@ -75,9 +61,11 @@ def main() -> None:
         drawn |= figures(points, arms.split(","), name)
     out = given.out or given.study / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in {**drawn, "table.md": table(points)}.items():
+    ledger = given.study / "ledger"
+    told = table(points, LedgerFolder(ledger).content() if ledger.is_dir() else {})
+    for name, text in {**drawn, "table.md": told}.items():
         (out / name).write_text(text, encoding="utf-8")
-    print(table(points), end="")
+    print(told, end="")
     print(out)
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -171,7 +171,8 @@ class Row:
     """One row with its heading."""
 
     label: str
-    cells: list[Cell]
+    cells: list[Cell] = field(default_factory=list)
+    """None: the row is a heading of those below it."""
     depth: int = 0
     series: int | None = None
     """Which colour stands for the run of this row."""
@@ -200,6 +201,16 @@ def between(low: str, high: str) -> str:
     """Return two numbers as every page writes a range: 1.2–3.4, and "to" where a dash would stand beside a minus."""
     negative = any(end.startswith(("-", "\N{MINUS SIGN}")) for end in (low, high))
     return f"{low} to {high}" if negative else f"{low}–{high}"
+
+
+def as_markdown(table: Table) -> str:
+    """Return a table in Markdown, an interval in brackets behind its value; its caption stands below."""
+    lines = [table.head, ["---"] * len(table.head)]
+    for row in table.rows:
+        cells = [f"{cell.text} [{cell.interval}]" if cell.interval else cell.text for cell in row.cells]
+        lines.append([row.label, *cells, *[""] * (len(table.head) - 1 - len(cells))])
+    body = "\n".join(f"| {' | '.join(visible(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return f"{body}\n\n{table.caption}\n"
 
 
 def as_csv(table: Table) -> str:

@@ -60,10 +60,10 @@ class TerminalTable:
         for row in table.rows:
             indent = "  " * max(row.depth - 1, 0)
             label = Text(indent + visible(row.label), style="" if row.depth > 1 else "bold")
-            if both:
+            if both and row.cells:
                 label.append(f"\n{indent}these\n{indent}like these", style="dim not bold")
             cells = [label]
-            for at in kept:
+            for at in kept if row.cells else ():
                 text = Text(visible(row.cells[at].text), style="" if at else "bold")
                 cells.append(text.append(_below(row.cells[at], both), style="dim not bold"))
             shown.add_row(*cells)

@@ -29,7 +29,8 @@ class Point:
     arm: str
     step: int
     metric: str
-    """pass@1, @4, @8 or @64, or "groups all wrong" (of training, mean of the steps since the point before)."""
+    """pass@1, @4, @8 or @64; or of training, mean of the steps since the point before: "groups all wrong", and
+    "entropy" in nats a token, as TRL tells it of the rollouts."""
     level: int | None
     """None: all problems that were evaluated."""
     value: float
@@ -40,6 +41,8 @@ class Point:
     n_problems: int
     generated_tokens: float
     """By the policy during training so far, all purposes, mean of the seeds."""
+    problems: str = ""
+    """Which problems were evaluated, in words; arms are compared where they are the same."""
 
 
 def learning_curves(runs: Iterable[Run]) -> list[Point]:
@@ -57,14 +60,17 @@ def learning_curves(runs: Iterable[Run]) -> list[Point]:
     points = []
     for arm, listed in arms.items():
         tokens = [_tokens_by_step(run) for run in listed]
-        wrong = [_all_wrong_by_step(run) for run in listed]
+        counted = {
+            "groups all wrong": [_all_wrong_by_step(run) for run in listed],
+            "entropy": [_logged(run, "entropy") for run in listed],
+        }
         steps = [0, *listed[0].folder.checkpoints()]
         for before, step in zip([0, *steps], steps, strict=False):
             spent = float(np.mean([sum(count for at, count in one.items() if at < step) for one in tokens]))
             points += _evaluated(arm, step, listed, spent)
-            if step:
-                shares = [_mean(share for at, share in one.items() if before <= at < step) for one in wrong]
-                points += _counted(arm, step, shares, spent)
+            for metric, by_step in counted.items() if step else ():
+                means = [_mean(value for at, value in one.items() if before <= at < step) for one in by_step]
+                points += _counted(arm, step, metric, means, listed[0], spent)
     return points
 
 
@@ -96,9 +102,18 @@ def _evaluated(arm: str, step: int, runs: Sequence[Run], spent: float) -> list[P
                     per_seed=tuple(map(float, part.mean(axis=1))),
                     n_problems=part.shape[1],
                     generated_tokens=spent,
+                    problems=_problems(runs[0]),
                 )
             )
     return points
+
+
+def _problems(run: Run) -> str:
+    asked = run.recipe.evaluation
+    if asked is None:
+        return ""
+    levels = f", level {', '.join(map(str, asked.levels))}" if asked.levels else ""
+    return ", ".join(asked.benchmarks) + levels
 
 
 def right_counts(folder: RunFolder) -> dict[str, tuple[int, int]]:
@@ -132,15 +147,20 @@ def _all_wrong_by_step(run: Run) -> dict[int, float]:
     return {step: sum(n * share for n, share in some) / sum(n for n, _ in some) for step, some in groups.items()}
 
 
-def _counted(arm: str, step: int, shares: Sequence[float | None], spent: float) -> list[Point]:
-    known = tuple(share for share in shares if share is not None)
+def _logged(run: Run, name: str) -> dict[int, float]:
+    """Return a number of TRL's log by step, counted from 0 as rollouts are."""
+    return {int(row["step"]) - 1: float(row[name]) for row in run.folder.log() if name in row}
+
+
+def _counted(arm: str, step: int, metric: str, means: Sequence[float | None], first: Run, spent: float) -> list[Point]:
+    known = tuple(one for one in means if one is not None)
     if not known:
         return []
     return [
         Point(
             arm=arm,
             step=step,
-            metric="groups all wrong",
+            metric=metric,
             level=None,
             value=float(np.mean(known)),
             ci_low=None,
@@ -148,6 +168,7 @@ def _counted(arm: str, step: int, shares: Sequence[float | None], spent: float) 
             per_seed=known,
             n_problems=0,
             generated_tokens=spent,
+            problems=_problems(first),
         )
     ]
 

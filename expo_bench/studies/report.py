@@ -20,7 +20,19 @@ from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import Point
 from expo_bench.studies.study import Run
-from expo_bench.studies.tables import arms, end_table, equal_table, last, ledger_table, level_tables, paper_table
+from expo_bench.studies.tables import (
+    arms,
+    budgets,
+    by_problems,
+    end_table,
+    equal_table,
+    last,
+    ledger_table,
+    level_tables,
+    paper_table,
+    spend_alike,
+    verdicts,
+)
 
 MOST_ARMS = 6
 """Curves of a figure that are still told apart; more make a second figure, which repeats the first arm."""
@@ -56,7 +68,7 @@ def study_report(
         "facts": _facts(runs),
         "pages": _pages(runs, out.parent),
         "figures": [figure(one) for one in drawn],
-        "table_data": end_table(points),
+        "table_data": end_table(points, verdicts(ledger or {})),
         "equal": equal_table(points),
         "levels": level_tables(points),
         "paper": paper_table(),
@@ -71,16 +83,21 @@ def study_report(
 
 
 def study_figures(points: Sequence[Point]) -> list[Drawing]:
-    """Return the learning curves, at most MOST_ARMS arms a figure; a notebook shows each."""
-    first, *rest = arms(points)
-    groups = [[first, *rest[: MOST_ARMS - 1]]]
-    groups += [[first, *rest[at : at + MOST_ARMS - 1]] for at in range(MOST_ARMS - 1, len(rest), MOST_ARMS - 1)]
+    """Return the learning curves, at most MOST_ARMS arms a figure, of one set of problems; a notebook shows each.
+
+    They run along generated tokens where the arms do not all spend about as many, else along steps.
+    """
+    groups = []
+    for group in by_problems(points).values():
+        first, *rest = arms(group)
+        starts = range(0, max(1, len(rest)), MOST_ARMS - 1)
+        groups += [(group, [first, *rest[at : at + MOST_ARMS - 1]]) for at in starts]
     caption = "Share of held-out problems that are solved, 95% bands for problems and seeds like these."
     if any(len(point.per_seed) > 1 for point in points):
         caption += " Thin lines are the seeds."
     return [
-        learning_curves(f"learning_curves_{number}", "learning curves", _panels(points, group), caption)
-        for number, group in enumerate(groups, start=1)
+        learning_curves(f"learning_curves_{number}", "learning curves", _panels(group, listed), caption)
+        for number, (group, listed) in enumerate(groups, start=1)
     ]
 
 
@@ -104,40 +121,43 @@ def zero_reward_table(points: Sequence[Point]) -> TerminalTable:
 
 
 def _panels(points: Sequence[Point], group: Sequence[str]) -> list[CurvePanel]:
+    by_tokens = not spend_alike(points) and all(budgets(points).values())
+    along = "thousands of generated tokens" if by_tokens else "optimizer steps"
     panels = []
     for metric in ("pass@1", "pass@8"):
         curves = []
         for arm in group:
             listed = [one for one in points if (one.arm, one.metric, one.level) == (arm, metric, None)]
-            estimates = {one.step: Estimate(one.value, one.ci_low or 0.0, one.ci_high or 0.0) for one in listed}
-            n_seeds = min((len(one.per_seed) for one in listed), default=0)
-            seeds = tuple({one.step: one.per_seed[seed] for one in listed} for seed in range(n_seeds))
-            if estimates:
-                curves.append(Curve(arm=arm, points=estimates, seeds=seeds))
+            at = [one.generated_tokens / 1000 if by_tokens else float(one.step) for one in listed]
+            found = [Estimate(one.value, one.ci_low or 0.0, one.ci_high or 0.0) for one in listed]
+            seeds = zip(*(one.per_seed for one in listed), strict=False)
+            if listed:
+                lines = tuple(dict(zip(at, values, strict=True)) for values in seeds)
+                curves.append(Curve(arm=arm, points=dict(zip(at, found, strict=True)), seeds=lines))
         if curves:
-            panels.append(CurvePanel(title=metric, curves=tuple(curves)))
+            panels.append(CurvePanel(title=metric, curves=tuple(curves), along=along))
     return panels
 
 
 def _lead(points: Sequence[Point], ledger: Mapping[str, Any] | None) -> str:
     """Say what is solved before training, and by the best arms after it, each with its verdict."""
-    verdicts: dict[str, list[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for one in ledger["comparisons"] if ledger else ():
-        verdicts.setdefault(one.get("arm", one["trained"]), []).append(one["verdict"]["kind"])
+        kinds.setdefault(one.get("arm", one["trained"]), []).append(one["verdict"]["kind"])
     firsts = [point for point in points if point.metric == "pass@1" and point.step == 0 and point.level is None]
     shares = sorted({f"{100 * point.value:.1f}" for point in firsts}, key=float)
     # arms that are evaluated on different problems begin at different places
     before = f"{shares[0]} to {shares[-1]}%" if len(shares) > 1 else f"{shares[0]}%"
     ends = sorted((last(points, arm)["pass@1"] for arm in arms(points)), key=lambda point: -point.value)
     after = "; ".join(
-        f"{100 * point.value:.1f}% with {point.arm}" + _in_brackets(verdicts.get(point.arm, [])) for point in ends[:4]
+        f"{100 * point.value:.1f}% with {point.arm}" + _in_brackets(kinds.get(point.arm, [])) for point in ends[:4]
     )
     return f"Before training {before} of samples are correct. After {ends[0].step} steps: {after}."
 
 
-def _in_brackets(verdicts: Sequence[str]) -> str:
+def _in_brackets(kinds: Sequence[str]) -> str:
     """Return the verdicts of an arm's seeds, each said once."""
-    return f" ({', '.join(dict.fromkeys(verdicts))})" if verdicts else ""
+    return f" ({', '.join(dict.fromkeys(kinds))})" if kinds else ""
 
 
 def _ledger(content: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from expo_bench.studies.ledger import study_ledger
 from expo_bench.studies.rates import with_rates
 from expo_bench.studies.report import study_report
 from expo_bench.studies.study import Study, candidates_config, check_arms, runs, train_all
+from expo_bench.studies.tables import arms
 from expo_bench.trainers.checks import check_packages
 
 
@@ -57,6 +58,11 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
         raise UserError(failed[0])
     points = learning_curves(finished)
     write_atomically(path / "curves.json", json.dumps([asdict(point) for point in points], indent=1))
+    if not arms(points):
+        raise UserError(
+            f"no checkpoint of {path} is evaluated yet: run what the evaluations.sh of its runs list, and the same "
+            "command makes the page; an arm without a section `evaluation` has no place in it"
+        )
     ledger = study_ledger(finished)
     if ledger:
         write(ledger, path / "ledger")

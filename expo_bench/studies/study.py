@@ -125,7 +125,10 @@ def check_arms(study: Study, path: Path) -> None:
     from expo_bench.trainers.callbacks import check_evaluation
     from expo_bench.trainers.checks import checked_problems, unless_elsewhere
 
-    for arm, recipe in {run.arm: run.recipe for run in runs(study, path) if not run.done}.items():
+    everything = runs(study, path)
+    if all(run.recipe.evaluation is None for run in everything):
+        raise UserError("no arm has a section `evaluation`: a study compares what its checkpoints solve")
+    for arm, recipe in {run.arm: run.recipe for run in everything if not run.done}.items():
         for check in (checked_problems, check_evaluation):
             try:
                 with unless_elsewhere():

@@ -68,13 +68,19 @@ def labels(file: Path) -> set[str]:
     return {"".join(one.itertext()).strip() for one in ElementTree.parse(file).iter("{http://www.w3.org/2000/svg}text")}
 
 
-def test_table_has_the_last_point_of_each_arm(study: Path) -> None:
-    assert learning_curves.table(learning_curves.read_points(study)).splitlines() == [
-        "| arm | pass@1 | pass@8 | seeds of pass@1 | generated tokens |",
-        "|---|---|---|---|---|",
+def test_table_has_the_last_point_of_each_arm_and_equal_tokens(study: Path) -> None:
+    methods = [{"arm": "grpo", "verdict": "sharpened"}]
+    lines = learning_curves.table(learning_curves.read_points(study), {"methods": methods}).splitlines()
+    assert lines[:1] + lines[2:4] == [
+        "| Arm | pass@1 | seeds | pass@4 | pass@8 | all wrong | entropy | tokens | verdict |",
         # means of (0.25, 0.5) and (0.5, 0.75), 5 points to either side; 1234.5 tokens a step, 2 and 4 steps
-        "| grpo | 37.5% [32.5%, 42.5%] | 62.5% [57.5%, 67.5%] | 25.0%, 50.0% | 2,469 |",
-        "| expo_grpo | 60.0% [55.0%, 65.0%] | 95.0% [90.0%, 100.0%] | 60.0% | 4,938 |",
+        "| expo_grpo | 60.0 [55.0–65.0] | 60.0 | – | 95.0 [90.0–100.0] | – | – | 4,938 | – |",
+        "| grpo | 37.5 [32.5–42.5] | 25.0, 50.0 | – | 62.5 [57.5–67.5] | 100 | – | 2,469 | sharpened |",
+    ]
+    # grpo, the first, ends at 2,469 tokens, halfway between 10% and 60% of the other
+    assert lines[-4:-2] == [
+        "| grpo | 37.5 | 62.5 | 37.5 [32.5–42.5] | 62.5 [57.5–67.5] | 2 | 2,469 |",
+        "| expo_grpo | 35.0 | 62.5 | 10.0 [5.0–15.0] | 30.0 [25.0–35.0] | 0 | 0 |",
     ]
 
 
@@ -84,16 +90,17 @@ def test_arms_need_not_have_every_metric(study: Path, monkeypatch: pytest.Monkey
     (study / "curves.json").write_text(json.dumps(few))
     run(learning_curves.main, monkeypatch, study)
     assert (study / "figures/table.md").read_text().splitlines()[2] == (
-        "| few | 50.0% [45.0%, 55.0%] | 75.0% [70.0%, 80.0%] | 50.0% | 0 |"
+        "| few | 50.0 [45.0–55.0] | 75.0 [70.0–80.0] | – | – | – | 0 |"
     )
     (study / "curves.json").write_text(json.dumps([*few, point("more", 0, "pass@1", 0.5), *POINTS[8:]]))
-    rows = learning_curves.table(learning_curves.read_points(study)).splitlines()
-    assert rows[0] == "| arm | pass@1 | pass@4 | pass@8 | seeds of pass@1 | generated tokens |"
-    assert [row.count("–") for row in rows[2:]] == [1, 2, 1]
+    rows = learning_curves.table(learning_curves.read_points(study), {}).splitlines()
+    # no column of seeds, no log of entropy or groups; by pass@1: expo_grpo, then few and more
+    assert rows[0] == "| Arm | pass@1 | pass@4 | pass@8 | all wrong | entropy | tokens |"
+    assert [row.count(" – ") for row in rows[2:5]] == [3, 3, 4]
 
 
 def test_a_study_becomes_figures_and_a_table(study: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    expected = learning_curves.table(learning_curves.read_points(study))
+    expected = learning_curves.table(learning_curves.read_points(study), {})
     run(learning_curves.main, monkeypatch, study)
     assert (study / "figures/table.md").read_text() == expected
     assert capsys.readouterr().out == expected + f"{study / 'figures'}\n"

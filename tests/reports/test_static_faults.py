@@ -113,7 +113,7 @@ def test_a_column_of_seeds_only_where_there_are_several() -> None:
     metrics = ("pass@1", "pass@4", "pass@8")
     one = [point("grpo", step, metric, 0.5) for step in (0, 2) for metric in metrics]
     two = [point("grpo", step, metric, 0.25, 0.75) for step in (0, 2) for metric in metrics]
-    assert end_table(one).head == ["Arm", "pass@1", "pass@4", "pass@8", "all wrong", "tokens"]
+    assert end_table(one).head == ["Arm", "pass@1", "pass@4", "pass@8", "all wrong", "entropy", "tokens"]
     assert end_table(two).rows[0].cells[1].text == "25.0, 75.0"
     by_level = [
         point("grpo", step, metric, 0.5, level=level) for step in (0, 2) for metric in metrics for level in (1, 2)

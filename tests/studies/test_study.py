@@ -11,7 +11,7 @@ from expo_bench.errors import UserError
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import learning_curves
-from expo_bench.studies.study import Study, _take_base_evaluation, candidates_config, load_study, runs
+from expo_bench.studies.study import Study, _take_base_evaluation, candidates_config, check_arms, load_study, runs
 
 SHARED = {
     "model": "micro", "benchmark": "micro", "levels": [1], "limit": 8, "steps": 2, "prompts_per_step": 2,
@@ -52,6 +52,11 @@ def test_bad_arms_are_named(tmp_path, arms, words):
         runs(study(**arms), tmp_path)
 
 
+def test_a_study_without_evaluations_compares_nothing(tmp_path):
+    with pytest.raises(UserError, match="no arm has a section `evaluation`"):
+        check_arms(study(bare={"method": "grpo", "evaluation": None}), tmp_path)
+
+
 def test_a_study_from_its_file_to_its_curves(tmp_path):
     file = tmp_path / "tiny.yaml"
     arms = {"grpo": {"method": "grpo"}, "expo": {"method": "expo_grpo"}}
@@ -72,7 +77,10 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
     own = next(one for one in metrics if one["name"] == "avg@2" and one["subset"] == "all")
     assert first["value"] == pytest.approx(own["value"])
     tokens = json.loads((out / "grpo/seed-0/training.json").read_text())["generated_tokens"]["own"]
-    assert first["generated_tokens"] == tokens
+    assert first["generated_tokens"] == tokens and first["problems"] == "micro, level 1"
+    entropy = next(one for one in points if (one["step"], one["arm"], one["metric"]) == (2, "grpo", "entropy"))
+    log = [json.loads(line) for line in (out / "grpo/seed-0/log.jsonl").read_text().splitlines()]
+    assert entropy["value"] == pytest.approx(log[1]["entropy"])
     assert all(run.done for run in runs(load_study(file), out))
     page = (out / "report.html").read_text()
     assert "In the end" in page and "method: expo_grpo" in page and (out / "figures/learning_curves_1.svg").is_file()

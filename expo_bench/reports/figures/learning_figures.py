@@ -1,4 +1,4 @@
-"""Learning curves as a figure: what each arm of a study solves after so many steps."""
+"""Learning curves as a figure: what each arm of a study solves after so many steps or tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ _HEIGHT = 250
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
-    """One arm: its name, and step -> estimate and the seeds' own values."""
+    """One arm: its name, and by steps or tokens its estimates and the seeds' own values."""
 
     arm: str
-    points: dict[int, Estimate]
-    seeds: tuple[dict[int, float], ...]
+    points: dict[float, Estimate]
+    seeds: tuple[dict[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +41,8 @@ class CurvePanel:
 
     title: str
     curves: tuple[Curve, ...]
+    along: str
+    """What the curves run along, in words."""
 
 
 def learning_curves(name: str, title: str, panels: Sequence[CurvePanel], caption: str) -> Drawing:
@@ -64,7 +66,7 @@ def _figure(panels: Sequence[CurvePanel], width: int) -> "Figure":
         axes = axes_at(figure, left, legend + 26 + row * cell, width / columns - 64, _HEIGHT)
         _panel(axes, panel, arms)
         write(axes, 0, 1 + 14 / _HEIGHT, f"{panel.title}, %", transform=axes.transAxes, weight="bold")
-        axes.set_xlabel("optimizer steps", fontsize=12, color=colour("muted"), labelpad=6)
+        axes.set_xlabel(panel.along, fontsize=12, color=colour("muted"), labelpad=6)
     return figure
 
 
