@@ -7,6 +7,7 @@ the samples that had to go are begun again later; each has its own stream of ran
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from expo_bench.engines.loading import SMALL, find_model, load_model, load_token
 from expo_bench.engines.memory import is_out_of_memory
 from expo_bench.engines.rendering import end_ids, prompt_ids
 from expo_bench.engines.transformers.batching import Batch, Prompt, Running, failed
+from expo_bench.engines.transformers.packing import packed
 from expo_bench.engines.transformers.prefixes import Prefixes
 from expo_bench.engines.transformers.scoring import score_prompt
 from expo_bench.engines.transformers.slots import Slots, install, next_logits
@@ -68,6 +70,7 @@ class TransformersEngine(OwnTokenizer):
         self.gauge = Gauge()
         self.batch_size = options.batch_size
         self._prefixes = Prefixes()
+        self._packed: ExitStack | None = None
         self._ends = end_ids(self._model, self._tokenizer)
         self._context = getattr(self._model.config, "max_position_embeddings", None) or 2**31
 
@@ -89,6 +92,8 @@ class TransformersEngine(OwnTokenizer):
 
     def close(self) -> None:
         """Free the model."""
+        if self._packed:
+            self._packed.close()
         del self._model, self._prefixes
         torch.set_num_threads(self._threads)
         if self.device.startswith("cuda"):
@@ -135,6 +140,10 @@ class TransformersEngine(OwnTokenizer):
                 yield from (failed(prompt, place, error) for place in prompt.waiting)
             else:
                 prompts.append(prompt)
+        if self._packed is None:
+            # its weights never change; who only scores has no copy of them
+            self._packed = ExitStack()
+            self._packed.enter_context(packed(self._model))
         batch = Batch(self, prompts, params)
         while batch.queue or batch.running:
             done = list(batch.advance())

@@ -13,6 +13,7 @@ import torch
 
 from expo_bench.engines.base import Completion, Request, SamplingParams
 from expo_bench.engines.transformers.batching import Batch, Prompt, Running
+from expo_bench.engines.transformers.packing import packed
 from expo_bench.engines.transformers.slots import Slots, install, next_logits
 from expo_bench.errors import UserError
 
@@ -55,13 +56,14 @@ class SlotSampler:
         install(model)
         model.eval()
         try:
-            batch = Batch(self, self._prompts(draws), self._params)
-            while batch.queue or batch.running:
-                for done in batch.advance():
-                    if done.error is not None:
-                        # an empty rollout would be learned from
-                        raise UserError(f"a rollout cannot be drawn: {done.error}; set a smaller max_tokens")
-                    found[int(done.problem_id)][done.sample_index] = done
+            with packed(model):
+                batch = Batch(self, self._prompts(draws), self._params)
+                while batch.queue or batch.running:
+                    for done in batch.advance():
+                        if done.error is not None:
+                            # an empty rollout would be learned from
+                            raise UserError(f"a rollout cannot be drawn: {done.error}; set a smaller max_tokens")
+                        found[int(done.problem_id)][done.sample_index] = done
         finally:
             model.set_attn_implementation(attention)
             model.train(training)
