@@ -10,17 +10,16 @@ With the hooks of GRPO it is TRL's trainer to the last bit.
 import logging
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
 from trl.models.utils import unwrap_model_for_generation
 
-from expo_bench.errors import UserError
 from expo_bench.rows import Problem, Rollout
 from expo_bench.trainers.methods.base import OnlineMethod, Pass
 from expo_bench.trainers.methods.chains import Chain, Group
+from expo_bench.trainers.online.agreement import Agreement
 from expo_bench.trainers.online.drawing import Drawing, Drawn, Wanted, Writer
 from expo_bench.trainers.online.recording import Recorder
 from expo_bench.trainers.online.scoring import is_large, scored_tokens_only, zero_gradient
@@ -33,8 +32,6 @@ from expo_bench.trainers.rewards import GoldAnswerReward
 from expo_bench.trainers.saving import SavesCheckpoints
 
 _log = logging.getLogger(__name__)
-LARGEST_GAP = 0.1
-"""Nats a token between the sampler's and the loss's likelihood of a rollout, above which they are not one policy."""
 
 
 class _Seated:
@@ -100,11 +97,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._beside: list[Chain] = []
         self._pass: Pass | None = None
         self._inputs: dict[str, Any] = {}
-        self._gap: float | None = None
+        self._agreement = Agreement(self.model, self.temperature)
         self._term = 0.0
         self._weighs, self._term_gradient = False, TermGradient()
         self._term_norm: float | None = None
-        self._checked = False
 
     def _anyone(self, one: bool) -> bool:
         """Tell whether any process says so."""
@@ -125,8 +121,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         # a copy, since what is returned is buffered and handed in again
         output = dict(super()._generate_and_score_completions(rows))
         self._set_advantages(output)
-        if not self._checked and (self._sampler is None or self._drops_out):
-            self._gap = self._gap_of_padding()
+        if not self._agreement.checked and (self._sampler is None or self._agreement.drops_out):
+            self._compare_padding()
         self._method.prepare(groups)
         self._measure(step)
         self._send_along(output)
@@ -173,7 +169,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
                 beside[at * size + place] = len(self._beside)
                 self._beside.append(chain)
         if "old_per_token_logps" in output:
-            self._note(self._members, (output["old_per_token_logps"] * output["completion_mask"]).sum(-1))
+            self._agreement.note(self._members, (output["old_per_token_logps"] * output["completion_mask"]).sum(-1))
 
     # samplers
 
@@ -232,10 +228,10 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         self._weighs = self._method.weighs_term() and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
         loss: torch.Tensor = super()._compute_loss(model, inputs)
         if done.logprobs is not None:
-            self._note(done.members, (done.logprobs * done.mask).sum(-1))
+            self._agreement.note(done.members, (done.logprobs * done.mask).sum(-1))
         if not done.beside:
             return loss
-        self._note(done.beside, (done.beside_logprobs * done.beside_mask).sum(-1))
+        self._agreement.note(done.beside, (done.beside_logprobs * done.beside_mask).sum(-1))
         # mean over the step's groups, of which DDP averages what each process holds
         groups = self._recipe.prompts_per_step / self.accelerator.num_processes
         term: torch.Tensor = self._method.term(done) / groups
@@ -299,7 +295,7 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         """
         known = all(one.sum_logprob is not None and one.token_ids for one in done.members)
         repeats = self._sampler is not None and "old_per_token_logps" not in self._inputs and self.temperature == 1
-        due = not self._checked or self.state.global_step % self._recipe.measure_every == 0
+        due = not self._agreement.checked or self.state.global_step % self._recipe.measure_every == 0
         return known and repeats and not due and self.top_entropy_quantile == 1 and is_large(len(self._tokenizer))
 
     def _scored(self, *given: Any, **more: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
@@ -314,19 +310,6 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         if plain and "old_per_token_logps" in inputs:
             inputs["old_per_token_logps"] = inputs["old_per_token_logps"].clone()
             inputs["old_per_token_logps"][plain] = done.logprobs[plain]
-
-    def _note(self, chains: Sequence[Chain], sums: torch.Tensor) -> None:
-        """Keep the loss's log-probabilities of chains, those of the first pass over them."""
-        for one, value in zip(chains, sums.tolist(), strict=True):
-            if "loss" not in one.kept:
-                one.kept["loss"] = value
-                if one.sum_logprob is not None and self._drops_out:
-                    continue  # what falls out of the loss's pass is no difference between two policies
-                if one.sum_logprob is not None:
-                    self._gap = max(self._gap or 0.0, abs(value - one.sum_logprob) / max(1, len(one.token_ids)))
-                # TRL divides the logits by the temperature: what is recorded is always that of the policy itself
-                elif self.temperature == 1:
-                    one.sum_logprob = value
 
     # likelihoods without gradients
 
@@ -368,17 +351,11 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         with torch.no_grad():
             return self._scored(self.model, ids, mask, kept)[0]
 
-    def _gap_of_padding(self) -> float:
-        """Return what padding changes of a member's likelihood, in nats a token; a sampler's own would tell more."""
-        by_length = sorted(self._members, key=lambda one: len(one.prompt_ids))
-        short, long = by_length[0], by_length[-1]
-        sums, training = [], self.model.training
+    def _compare_padding(self) -> None:
+        training = self.model.training
         self.model.eval()
-        for chains in ([short], [short, long]):
-            logps = self._without_gradients(chains, [one.prompt_ids for one in chains])
-            sums.append(float(logps[0, : len(short.token_ids)].sum()))
+        self._agreement.compare_padding(self._members, self._without_gradients)
         self.model.train(training)
-        return abs(sums[0] - sums[1]) / max(1, len(short.token_ids))
 
     # what is told of a step
 
@@ -397,15 +374,9 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         if self._method.beside_at_most(self._recipe.settings):
             self._metrics["train"]["term/value"].append(self._value_of_term())
             self._term_norm = self._term_gradient.take(self.model, self.accelerator) if self._weighs else None
-        gap = self._largest_gap()
+        gap = self._agreement.take(self.accelerator)
         if gap is not None:
             self._metrics["train"]["sampling/logprob_gap"].append(gap)
-        if not self._checked and (gap or 0.0) > LARGEST_GAP:
-            raise UserError(
-                f"the sampler and the loss differ by {gap:.2g} nats a token on the same rollouts: they do not compute "
-                "the same policy; positions counted from the left padding, as GPT-2's, are one cause"
-            )
-        self._checked = True
         return rows
 
     def log(self, logs: dict[str, float], *others: Any) -> None:
@@ -420,17 +391,6 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         if self.accelerator.num_processes == 1:
             return value
         return float(self.accelerator.gather(torch.tensor([value], device=self.accelerator.device)).mean())
-
-    def _largest_gap(self) -> float | None:
-        """Return None where nothing was compared."""
-        gap, self._gap = self._gap, None
-        if self.accelerator.num_processes == 1:
-            return gap
-        return float(self.accelerator.gather(torch.tensor([gap or 0.0], device=self.accelerator.device)).max())
-
-    @cached_property
-    def _drops_out(self) -> bool:
-        return any(isinstance(one, torch.nn.Dropout) and one.p > 0 for one in self.model.modules())
 
 
 _FILLER: dict[str, Any] = {
