@@ -7,14 +7,10 @@ problems and seeds, the thin lines the seeds themselves.
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from expo_bench import learning_curves, study_figures
-from expo_bench.reports.tables import as_markdown
-from expo_bench.storage.ledger_folder import LedgerFolder
-from expo_bench.studies.tables import end_table, equal_table, verdicts
+from expo_bench import learning_curves, study_figures, study_markdown
 
 Point = learning_curves.Point
 
@@ -29,12 +25,6 @@ def figures(points: Sequence[Point], arms: Sequence[str], name: str) -> dict[str
     """Return file name -> SVG; arms that do not fit into one figure make a second one, with the first arm again."""
     drawn = study_figures([point for point in points if point.arm in arms])
     return {f"{name}{'' if at == 1 else f'-{at}'}.svg": one._repr_svg_() for at, one in enumerate(drawn, start=1)}
-
-
-def table(points: Sequence[Point], ledger: Mapping[str, Any]) -> str:
-    """Return the tables of the study's page in Markdown: in the end, and at equal generated tokens."""
-    tables = [end_table(points, verdicts(ledger)), equal_table(points)]
-    return "\n".join(as_markdown(one) for one in tables if one is not None)
 
 
 def main() -> None:
@@ -61,8 +51,8 @@ def main() -> None:
         drawn |= figures(points, arms.split(","), name)
     out = given.out or given.study / "figures"
     out.mkdir(parents=True, exist_ok=True)
-    ledger = given.study / "ledger"
-    told = table(points, LedgerFolder(ledger).content() if ledger.is_dir() else {})
+    ledger = given.study / "ledger" / "ledger.json"
+    told = study_markdown(points, json.loads(ledger.read_bytes()) if ledger.is_file() else None)
     for name, text in {**drawn, "table.md": told}.items():
         (out / name).write_text(text, encoding="utf-8")
     print(told, end="")

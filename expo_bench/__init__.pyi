@@ -66,6 +66,7 @@ from .storage.training_folder import TrainingFolder as TrainingFolder
 # training
 from .studies import learning_curves as learning_curves
 from .studies.report import study_figures as study_figures
+from .studies.report import study_markdown as study_markdown
 from .studies.report import study_table as study_table
 from .studies.report import zero_reward_table as zero_reward_table
 from .studies.study import Study as Study

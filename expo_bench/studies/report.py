@@ -14,7 +14,7 @@ from expo_bench.reports.pages import figure, page_link, render
 from expo_bench.reports.reporting import chains_section
 from expo_bench.reports.run_views import manifest_groups, read_runs
 from expo_bench.reports.side_by_side import side_by_side
-from expo_bench.reports.tables import MISSING, Cell, Row, Table
+from expo_bench.reports.tables import MISSING, Cell, Row, Table, as_markdown
 from expo_bench.reports.terminal import TerminalTable
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
@@ -105,6 +105,17 @@ def study_table(points: Sequence[Point]) -> TerminalTable:
     """Return the terminal's table: what each arm solves after its last step, best first, in percent."""
     # the values of the seeds are in the interval too
     return TerminalTable(end_table(points), spare=[1])
+
+
+def study_markdown(points: Sequence[Point], ledger: Mapping[str, Any] | None = None) -> str:
+    """Return the page's tables in Markdown: what each arm solves in the end, and at equal generated tokens.
+
+    Args:
+        points: of all arms.
+        ledger: content of the study's ledger, for the arms' verdicts.
+    """
+    tables = [end_table(points, verdicts(ledger or {})), equal_table(points)]
+    return "\n".join(as_markdown(one) for one in tables if one is not None)
 
 
 def zero_reward_table(points: Sequence[Point]) -> TerminalTable:

@@ -126,8 +126,6 @@ def check_arms(study: Study, path: Path) -> None:
     from expo_bench.trainers.checks import checked_problems, unless_elsewhere
 
     everything = runs(study, path)
-    if all(run.recipe.evaluation is None for run in everything):
-        raise UserError("no arm has a section `evaluation`: a study compares what its checkpoints solve")
     for arm, recipe in {run.arm: run.recipe for run in everything if not run.done}.items():
         for check in (checked_problems, check_evaluation):
             try:
@@ -135,6 +133,8 @@ def check_arms(study: Study, path: Path) -> None:
                     check(recipe)
             except UserError as error:
                 raise UserError(f"arm {arm}: {error}") from error
+    if all(run.recipe.evaluation is None for run in everything):
+        raise UserError("no arm has a section `evaluation`: a study compares what its checkpoints solve")
 
 
 def candidates_config(study: Study) -> CandidatesConfig | None:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from analysis import learning_curves, training_likelihood
-from expo_bench import Rollout, TrainingFolder
+from expo_bench import Rollout, TrainingFolder, study_markdown
 from expo_bench.storage.row_files import encode
 
 
@@ -70,7 +70,7 @@ def labels(file: Path) -> set[str]:
 
 def test_table_has_the_last_point_of_each_arm_and_equal_tokens(study: Path) -> None:
     methods = [{"arm": "grpo", "verdict": "sharpened"}]
-    lines = learning_curves.table(learning_curves.read_points(study), {"methods": methods}).splitlines()
+    lines = study_markdown(learning_curves.read_points(study), {"methods": methods}).splitlines()
     assert lines[:1] + lines[2:4] == [
         "| Arm | pass@1 | seeds | pass@4 | pass@8 | all wrong | entropy | tokens | verdict |",
         # means of (0.25, 0.5) and (0.5, 0.75), 5 points to either side; 1234.5 tokens a step, 2 and 4 steps
@@ -93,14 +93,14 @@ def test_arms_need_not_have_every_metric(study: Path, monkeypatch: pytest.Monkey
         "| few | 50.0 [45.0–55.0] | 75.0 [70.0–80.0] | – | – | – | 0 |"
     )
     (study / "curves.json").write_text(json.dumps([*few, point("more", 0, "pass@1", 0.5), *POINTS[8:]]))
-    rows = learning_curves.table(learning_curves.read_points(study), {}).splitlines()
+    rows = study_markdown(learning_curves.read_points(study)).splitlines()
     # no column of seeds, no log of entropy or groups; by pass@1: expo_grpo, then few and more
     assert rows[0] == "| Arm | pass@1 | pass@4 | pass@8 | all wrong | entropy | tokens |"
     assert [row.count(" – ") for row in rows[2:5]] == [3, 3, 4]
 
 
 def test_a_study_becomes_figures_and_a_table(study: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    expected = learning_curves.table(learning_curves.read_points(study), {})
+    expected = study_markdown(learning_curves.read_points(study))
     run(learning_curves.main, monkeypatch, study)
     assert (study / "figures/table.md").read_text() == expected
     assert capsys.readouterr().out == expected + f"{study / 'figures'}\n"
