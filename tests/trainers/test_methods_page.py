@@ -51,8 +51,8 @@ def test_the_cost_of_a_step_is_what_a_plan_reckons_with():
     costs = {}
     for line in PAGE.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 8 and cells[6].isdecimal():
-            costs[cells[0].strip("`")] = int(cells[6])
+        if len(cells) == 9 and cells[7].isdecimal():
+            costs[cells[0].strip("`")] = int(cells[7])
     for name in method_names():
         method = find_method(name)
         if method.is_online:
