@@ -162,8 +162,8 @@ def paper_table() -> Table:
 
 
 def verdicts(content: Mapping[str, Any]) -> dict[str, str]:
-    """Return the verdict of each arm's training by a study's ledger: that which all of its seeds show."""
-    return {one["arm"]: one["verdict"] or MISSING for one in content.get("methods", [])}
+    """Return the verdict of each arm's training by a study's ledger, which takes several seeds to have one."""
+    return {one["arm"]: one["verdict"] for one in content.get("methods", []) if one["verdict"]}
 
 
 def ledger_table(content: Mapping[str, Any]) -> Table:

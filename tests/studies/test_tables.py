@@ -2,7 +2,7 @@
 
 from expo_bench.studies.learning_curves import Point
 from expo_bench.studies.report import study_figures
-from expo_bench.studies.tables import end_table, equal_table
+from expo_bench.studies.tables import end_table, equal_table, verdicts
 
 
 def point(arm, step, tokens, value, metric="pass@1", problems=""):
@@ -55,3 +55,9 @@ def test_arms_are_compared_on_their_own_problems():
     figures = study_figures(points)
     assert [drawing.name for drawing in figures] == ["learning_curves_1", "learning_curves_2"]
     assert "thousands of generated tokens" in figures[0].wide and "optimizer steps" not in figures[0].wide
+
+
+def test_an_arm_with_one_seed_has_no_verdict():
+    methods = [{"arm": "a", "verdict": "new problems"}, {"arm": "b", "verdict": None}]
+    assert verdicts({"methods": methods}) == {"a": "new problems"}
+    assert "verdict" not in end_table([point("b", 0, 0, 0.5)], verdicts({"methods": methods[1:]})).head
