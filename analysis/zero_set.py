@@ -1,8 +1,9 @@
-"""The problems that a policy misses: `python -m analysis.zero_set RUN -o FOLDER`.
+"""The problems that a policy misses: `python -m analysis.zero_set RUN ... -o FOLDER`.
 
-RUN is a finished run of `expo-bench eval`, with samples enough that missing a problem means something (16). Writes
-FOLDER/train.jsonl and FOLDER/held_out.jsonl, the missed problems dealt out by their ids, as files that recipes and
-evaluations take for a benchmark. Problems with a sample whose grade cannot be told are left out.
+RUN is a finished run of `expo-bench eval`, with samples enough that missing a problem means something (16); several
+are of other problems, or more samples of the same ones. Writes FOLDER/train.jsonl and FOLDER/held_out.jsonl, the missed
+problems dealt out by their ids, as files that recipes and evaluations take for a benchmark. Problems with a sample
+whose grade cannot be told are left out.
 """
 
 import argparse
@@ -16,17 +17,20 @@ from expo_bench import GRADER, TELLING, Problem, RunFolder, UserError
 HELD_OUT_SHARE = 0.3
 
 
-def missed(run: RunFolder) -> list[Problem]:
-    """Return the problems of which every sample is wrong or without an answer, in the run's order.
+def missed(runs: Sequence[RunFolder]) -> list[Problem]:
+    """Return the problems of which every sample of every run is wrong or without an answer, in the runs' order.
 
     Raises:
-        UserError: the run is not finished.
+        UserError: a run is not finished.
     """
-    manifest = run.read_manifest()
-    if manifest.status != "finished":
-        raise UserError(f"{run.path} is not finished: give its command again")
-    hopeful = {row.problem_id for row in run.grades(GRADER) if row.correct or row.status not in TELLING}
-    return [problem for problem in run.problems() if problem.answer and problem.problem_id not in hopeful]
+    problems: dict[str, Problem] = {}
+    hopeful: set[str] = set()
+    for run in runs:
+        if run.read_manifest().status != "finished":
+            raise UserError(f"{run.path} is not finished: give its command again")
+        problems |= {problem.problem_id: problem for problem in run.problems() if problem.answer}
+        hopeful |= {row.problem_id for row in run.grades(GRADER) if row.correct or row.status not in TELLING}
+    return [problem for key, problem in problems.items() if key not in hopeful]
 
 
 def is_held_out(problem: Problem) -> bool:
@@ -47,11 +51,11 @@ def write(problems: Sequence[Problem], path: Path) -> None:
 def main() -> None:
     """Write both files and say how many problems they hold."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, metavar="RUN")
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN")
     parser.add_argument("-o", "--out", type=Path, default=Path("results/zero-set"))
     given = parser.parse_args()
     try:
-        found = missed(RunFolder(given.run))
+        found = missed([RunFolder(path) for path in given.runs])
     except UserError as error:
         parser.exit(2, f"{error}\n")
     given.out.mkdir(parents=True, exist_ok=True)

@@ -140,10 +140,19 @@ def test_zero_set_is_what_every_sample_misses(tmp_path: Path) -> None:
             ])  # fmt: skip
     run.write_manifest(manifest("started"))
     with pytest.raises(UserError, match="not finished"):
-        zero_set.missed(run)
+        zero_set.missed([run])
     run.write_manifest(manifest("finished"))
-    found = zero_set.missed(run)
+    found = zero_set.missed([run])
     assert [one.problem_id for one in found] == [fakes.problem(at).problem_id for at in range(60) if at % 4 > 1]
+    # problems 40 to 79 in a second run, whose samples solve every fifth: 40 to 59 are in both
+    again = RunFolder(tmp_path / "again")
+    again.path.mkdir()
+    again.write_problems([fakes.problem(at) for at in range(40, 80)])
+    with Appender(again.grades_path(zero_set.GRADER)) as rows:
+        rows.append([fakes.grade(at, 0, grader=zero_set.GRADER, correct=at % 5 == 0) for at in range(40, 80)])
+    again.write_manifest(manifest("finished"))
+    both = [at for at in range(80) if (at % 4 > 1 or at >= 60) and (at % 5 or at < 40)]
+    assert [one.problem_id for one in zero_set.missed([run, again])] == [fakes.problem(at).problem_id for at in both]
     held_out = [one for one in found if zero_set.is_held_out(one)]
     assert 3 <= len(held_out) <= 15
     zero_set.write(held_out, tmp_path / "held_out.jsonl")
