@@ -56,7 +56,10 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
     finished = [run for run in runs(study, path) if run.done]
     if not finished:
         raise UserError(failed[0])
+    # with hundreds of runs each of the four takes a minute or more
+    made = progress.start("curves, ledger and pages", 4, 0)
     points = learning_curves(finished)
+    made(0)
     write_atomically(path / "curves.json", json.dumps([asdict(point) for point in points], indent=1))
     if not arms(points):
         raise UserError(
@@ -64,12 +67,15 @@ def run_study(study: Study, path: Path, title: str, progress: Progress, jobs: in
             "command makes the page; an arm without a section `evaluation` has no place in it"
         )
     ledger = study_ledger(finished)
+    made(0)
     if ledger:
         write(ledger, path / "ledger")
         ledger_page(ledger.content, path / "ledger" / "report.html")
+    made(0)
     page = study_report(
         finished, points, path / "report.html", title, ledger.content if ledger else None, candidates=candidates
     )
+    made(0)
     return Outcome(points=points, ledger=ledger, page=page, failed=failed)
 
 
