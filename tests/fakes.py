@@ -167,5 +167,5 @@ class Silent:
     def note(self, text: str) -> None:
         pass
 
-    def start(self, stage: str, total: int, done: int, gauge: Any = None, tally: Any = None) -> Any:
+    def start(self, stage: str, total: int, done: int, gauge: Any = None, beside: Any = None) -> Any:
         return lambda n_tokens: None

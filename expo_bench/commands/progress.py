@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 from expo_bench.engines.base import Gauge
-from expo_bench.evaluation.progress import Tally
+from expo_bench.evaluation.progress import Told
 
 _FIRST_LINE_SECONDS = 2.0
 _LOG_SECONDS = 30.0
@@ -28,9 +28,9 @@ _LOG_SECONDS = 30.0
 class Stage:
     """One stage: what is finished of it, and how fast it goes."""
 
-    def __init__(self, name: str, total: int, done: int, gauge: Gauge | None, tally: Tally | None) -> None:
+    def __init__(self, name: str, total: int, done: int, gauge: Gauge | None, beside: Told | None) -> None:
         self.name, self.total, self.done = name, total, done
-        self._before, self._gauge, self._tally = done, gauge, tally
+        self._before, self._gauge, self._beside = done, gauge, beside
         self._begun = time.monotonic()
         self._tokens = 0
 
@@ -42,13 +42,13 @@ class Stage:
     def rate(self) -> str:
         """Return the tokens a second since the stage began, those of unfinished samples too, and how many run.
 
-        Where there are grades, the share of right answers so far.
+        Then what else is told: where there are grades, the share of right answers so far.
         """
         running, unfinished = (0, 0) if self._gauge is None else (self._gauge.running, self._gauge.tokens)
         tokens = self._tokens + unfinished
         seconds = max(time.monotonic() - self._begun, 1e-9)
         parts = [f"{tokens / seconds:,.0f} tokens/s"] if tokens else []
-        told = self._tally.told() if self._tally else ""
+        told = self._beside.told() if self._beside else ""
         return ", ".join(parts + [f"{running} running"] * bool(running) + [told] * bool(told))
 
     def left(self) -> str:
@@ -116,10 +116,10 @@ class TerminalProgress:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def start(
-        self, stage: str, total: int, done: int, gauge: Gauge | None = None, tally: Tally | None = None
+        self, stage: str, total: int, done: int, gauge: Gauge | None = None, beside: Told | None = None
     ) -> Callable[[int], None]:
         """Begin a stage; see `evaluation.Progress`."""
-        begun = Stage(stage, total, done, gauge, tally)
+        begun = Stage(stage, total, done, gauge, beside)
         task = self._bars.add_task(stage, total=total, completed=done, stage=begun)
         self._ended.set()
         self._ended = threading.Event()

@@ -17,7 +17,7 @@ from expo_bench.errors import UserError, install
 
 if TYPE_CHECKING:
     from expo_bench.engines.base import Gauge
-    from expo_bench.evaluation.progress import Tally
+    from expo_bench.evaluation.progress import Told
     from expo_bench.storage.training_folder import TrainingFolder
     from expo_bench.trainers.recipe import Recipe
 
@@ -300,7 +300,7 @@ class SilentProgress:
         """Say nothing."""
 
     def start(
-        self, stage: str, total: int, done: int, gauge: "Gauge | None" = None, tally: "Tally | None" = None
+        self, stage: str, total: int, done: int, gauge: "Gauge | None" = None, beside: "Told | None" = None
     ) -> Callable[[int], None]:
         """Count nothing."""
         return lambda n_tokens: None

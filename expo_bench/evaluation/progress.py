@@ -27,6 +27,14 @@ class Tally:
         return f"{self.right / self.judged:.1%} right" if self.judged else ""
 
 
+class Told(Protocol):
+    """What has a few words to say beside how much of a stage is done."""
+
+    def told(self) -> str:
+        """Return them; empty where there are none yet."""
+        ...
+
+
 class Progress(Protocol):
     """Somebody who is told how far the run is."""
 
@@ -34,11 +42,12 @@ class Progress(Protocol):
         """Take one line that the user should read."""
 
     def start(
-        self, stage: str, total: int, done: int, gauge: "Gauge | None" = None, tally: Tally | None = None
+        self, stage: str, total: int, done: int, gauge: "Gauge | None" = None, beside: Told | None = None
     ) -> Callable[[int], None]:
         """Begin a stage of `total` units, `done` of them there; what is returned is called with the tokens of each.
 
-        `gauge` tells what is being written before any unit is whole, `tally` how many answers are right so far.
+        `gauge` tells what is being written before any unit is whole, `beside` what else is known, such as how many
+        answers are right so far (`Tally`).
         """
         ...
 
@@ -46,7 +55,7 @@ class Progress(Protocol):
 def counting(progress: Progress, total: int, stage: str = "grading") -> Callable[[bool | None], None]:
     """Begin a stage that grades `total` samples; what is returned is called with each verdict."""
     tally = Tally()
-    advance = progress.start(stage, total, 0, tally=tally)
+    advance = progress.start(stage, total, 0, beside=tally)
 
     def count(correct: bool | None) -> None:
         tally.count(correct)

@@ -11,7 +11,7 @@ from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER, Attempt, Judge, Verdict
 from expo_bench.grading.misread import Misread
 from expo_bench.grading.rivals import RIVALS
-from expo_bench.rows import Grade
+from expo_bench.rows import TELLING, Grade
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
 
@@ -36,7 +36,8 @@ def grade(
         run: its file of grades is appended to; the caller holds its lock.
         judge: stays open; by default one is opened for this run.
         grader: name of the verdicts and of their file; one of `rivals.RIVALS` judges by that one's rules.
-        on_grade: called for each grade with whether the answer is right; None where nobody can tell.
+        on_grade: called for each grade with whether the problem was solved, which a chain that was cut off or has no
+            answer did not; None where nobody can tell.
 
     Raises:
         UserError: a sample belongs to no problem of the run, a file is damaged, or `grader` is no name for a file.
@@ -49,7 +50,7 @@ def grade(
     def count(one: Grade | Verdict) -> None:
         counts[one.status] += 1
         if on_grade:
-            on_grade(one.correct)
+            on_grade(bool(one.correct) if one.status in TELLING else None)
 
     with _open(judge) as judge, Appender(run.grades_path(grader)) as grades:
         classes = _Classes(judge)

@@ -188,7 +188,8 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
     _check_same_study(everything)
     write_atomically(path / "study.yaml", yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False))
     waiting = [run for run in everything if not run.done]
-    advance = progress.start("runs", len(everything), len(everything) - len(waiting))
+    going = _Going()
+    advance = progress.start("runs", len(everything), len(everything) - len(waiting), beside=going)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with_vllm = any(run.recipe.sampler == "vllm" for run in waiting)
     failed: list[str] = []
@@ -203,10 +204,12 @@ def train_all(study: Study, path: Path, progress: Progress, jobs: int) -> list[s
                 run, server = waiting.pop(0), idle.pop()
                 _take_base_evaluation(run, everything)
                 _begin(run, server)
+                going.runs.append(run)
                 replies.register(server.replies, selectors.EVENT_READ, (run, server))
             for key, _ in replies.select():
                 run, server = key.data
                 replies.unregister(server.replies)
+                going.runs.remove(run)
                 if server.ended():
                     failed.append(f"{run.arm}, seed {run.seed}: {_last_line(run)}")
                     progress.note(failed[-1])
@@ -270,6 +273,22 @@ def _log_path(run: Run) -> Path:
     return run.folder.path.parent / f"seed-{run.seed}.log"
 
 
+class _Going:
+    """What the runs of this moment are at, as the last lines of their logs say: a study takes hours."""
+
+    def __init__(self) -> None:
+        self.runs: list[Run] = []
+
+    def told(self) -> str:
+        """Return the arm and the stage of each."""
+        return ", ".join(f"{run.arm}: {_said(run).partition('  ')[0] or 'begins'}" for run in tuple(self.runs))
+
+
+def _said(run: Run) -> str:
+    if not _log_path(run).is_file():
+        return ""
+    return _log_path(run).read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+
+
 def _last_line(run: Run) -> str:
-    lines = _log_path(run).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1] if lines else 'no output'} (see {_log_path(run)})"
+    return f"{_said(run) or 'no output'} (see {_log_path(run)})"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from expo_bench.grading.judge import Attempt, Judge, Verdict
-from expo_bench.rows import Grade, Problem
+from expo_bench.rows import TELLING, Grade, Problem
 
 
 class GoldAnswerReward:
@@ -34,6 +34,4 @@ class GoldAnswerReward:
 
 def reward(verdict: Verdict | Grade) -> float | None:
     """Return 1.0, 0.0 or None; see `GoldAnswerReward`."""
-    if verdict.status in ("no_answer", "truncated", "copied"):
-        return 0.0
-    return None if verdict.correct is None else float(verdict.correct)
+    return float(bool(verdict.correct)) if verdict.status in TELLING else None

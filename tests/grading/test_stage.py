@@ -51,8 +51,11 @@ def test_every_sample_gets_a_grade(tmp_path: Path, judge: Judge) -> None:
         boxed(1, 0, "5"),
     ]
     run = make_run(tmp_path, ["1+x", "\\frac{1}{"], samples)
-    counts = grade(run, judge=judge)
+    solved: list[bool | None] = []
+    counts = grade(run, judge=judge, on_grade=solved.append)
     grades = by_key(run.grades(GRADER))
+    # of the grades without a verdict, those of no answer and of a cut-off chain tell that the problem was not solved
+    assert solved == [True, False, False, False, None, None, None]
     assert [grades[sample.problem_id, sample.sample_index].status for sample in samples] == [
         "graded",
         "graded",

@@ -70,6 +70,7 @@ def test_a_study_from_its_file_to_its_curves(tmp_path):
     done = CliRunner().invoke(app, ["study", str(file), "-o", str(out), "--jobs", "2", "--json"])
     assert done.exit_code == 0, done.output
     assert "curves, ledger and pages 4/4" in done.stderr
+    assert re.search(r"^runs 0/2  (grpo|expo): \w", done.stderr, re.MULTILINE), done.stderr
     points = json.loads(done.stdout)["curves"]
     assert {(one["arm"], one["step"]) for one in points} == {(arm, step) for arm in arms for step in (0, 1, 2)}
     first = next(one for one in points if one["step"] == 2 and one["arm"] == "grpo" and one["metric"] == "pass@1")

@@ -40,14 +40,16 @@ class Provisional:
         last = min(first + _AT_ONCE, len(index.samples))
         rows = index.samples.rows(range(first, last))
         known = [row for row in rows if index.places.get(row["problem_id"], len(index.problems)) < len(index.problems)]
+        asked = [index.problems[index.places[row["problem_id"]]] for row in known]
         attempts = (
             Attempt(
-                gold=index.problems[index.places[row["problem_id"]]].answer,
+                gold=problem.answer,
+                problem=problem.question,
                 text=row["text"],
                 truncated=row["finish_reason"] == "length",
                 error=row["finish_reason"] == "error" or row.get("error") is not None,
             )
-            for row in known
+            for row, problem in zip(known, asked, strict=True)
         )
         for row, verdict in zip(known, self._judge.judge_many(attempts), strict=True):
             place = index.places[row["problem_id"]]

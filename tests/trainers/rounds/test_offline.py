@@ -29,7 +29,7 @@ class Notes:
     def note(self, text):
         self.notes.append(text)
 
-    def start(self, stage, total, done, gauge=None, tally=None):
+    def start(self, stage, total, done, gauge=None, beside=None):
         return lambda n_tokens: None
 
 
