@@ -74,7 +74,7 @@ docs: setup  ## The documentation site in build/site; a link to nowhere ends it
 
 bench: $(VENV)/.bench $(REAL_MODEL)/config.json $(CODER_MODEL)/config.json  ## Speed, each as a ratio to a yardstick
 	$(VENV)/bin/python -m tests.benchmarks
-	EXPO_BENCH_REAL_MODEL=$(abspath $(CODER_MODEL)) $(VENV)/bin/python -m tests.benchmarks generation likelihood vllm
+	EXPO_BENCH_REAL_MODEL=$(abspath $(CODER_MODEL)) $(VENV)/bin/python -m tests.benchmarks generation packing likelihood vllm
 
 render-notebooks: setup  ## docs/notebooks; the second run finds what the first has made, and shows no progress
 	$(PIP) -e '.[dev,notebooks]'

@@ -11,8 +11,8 @@ from rich.table import Table
 from tests.benchmarks.figures import figures_of
 
 MODULES = (
-    "startup", "metrics", "comparison", "grading", "copying", "generation", "likelihood", "vllm", "training", "volume",
-    "replicas",
+    "startup", "metrics", "comparison", "grading", "copying", "generation", "packing", "likelihood", "vllm",
+    "training", "volume", "replicas",
 )  # fmt: skip
 COLUMNS = ("what", "yardstick", "ratio", "spread", "in units, medians", "goal")
 
