@@ -187,6 +187,10 @@ class OnlineMethod(Method):
         """Return the advantages (B,) of a pass as they are, or one for each token (B, T)."""
         return advantages
 
+    def adds_advantages(self) -> bool:
+        """Tell whether `token_advantages` may pull at a row whose advantage is 0, which must then go through a pass."""
+        return type(self).token_advantages is not OnlineMethod.token_advantages
+
     def has_no_ratio(self, chain: Chain) -> bool:
         """Tell whether a member, not being the policy's own, is learned without ratio and clipping."""
         return False

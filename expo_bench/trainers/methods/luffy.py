@@ -104,3 +104,7 @@ class Luffy(OnlineMethod):
         p, gamma = done.logprobs.exp(), self.settings.gamma
         guests = torch.tensor([[self.has_no_ratio(one)] for one in done.members], device=p.device)
         return advantages[:, None] * torch.where(guests, gamma * p / (p + gamma) ** 2, torch.ones_like(p))
+
+    def adds_advantages(self) -> bool:
+        """Tell that a guest's weights multiply its advantage."""
+        return False

@@ -282,9 +282,8 @@ class OnlineTrainer(SavesCheckpoints, GRPOTrainer):  # type: ignore[misc]
         More than half of a pass is the way back. Several processes go it together, and the method may give tokens
         advantages that their rows have not.
         """
-        shaped = type(self._method).token_advantages is not OnlineMethod.token_advantages
         pulled = self.beta or self._entropy_bonus_enabled or self.aux_loss_enabled
-        if done.beside or shaped or pulled or self.accelerator.num_processes > 1:
+        if done.beside or self._method.adds_advantages() or pulled or self.accelerator.num_processes > 1:
             return False
         return not self._inputs["advantages"].any()
 
