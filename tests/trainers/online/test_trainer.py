@@ -318,9 +318,12 @@ def test_a_model_that_counts_positions_from_the_padding_is_refused(tmp_path, sam
         run(tmp_path / "run", chosen)
 
 
-def test_groups_without_a_gradient_are_not_gone_back_through(tmp_path, monkeypatch):
+@pytest.mark.parametrize("method", ["grpo", "luffy"])
+def test_groups_without_a_gradient_are_not_gone_back_through(tmp_path, monkeypatch, method):
     # level 5: what the base never solves; a tiny step of level 2 before gives the optimizer its momentum
-    whole = {"method": "grpo", "levels": (2, 5), "steps": 4, "prompts_per_step": 2, "micro_batch": 2, "limit": 12}
+    whole = {"method": method, "levels": (2, 5), "steps": 4, "prompts_per_step": 2, "micro_batch": 2, "limit": 12}
+    if method == "luffy":
+        whole |= {"luffy": {"guest": "self_explanation"}, "minibatches": 1, "trl": {"entropy_coef": 0.0}}
     idle = []
     ask = OnlineTrainer._nothing_to_learn
     monkeypatch.setattr(OnlineTrainer, "_nothing_to_learn", lambda self, done: idle.append(ask(self, done)) or idle[-1])
