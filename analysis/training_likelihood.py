@@ -1,12 +1,15 @@
 """How likely the chains of a training run are while it lasts: `python -m analysis.training_likelihood FOLDER...`.
 
 Reads the rollouts of training folders. For each: mean log-probability per token, under the policy of the step, of own
-rollouts, self-explanations and expert chains, and the share of groups from whose rewards GRPO learns nothing.
+rollouts, self-explanations and expert chains, and the share of groups from whose rewards GRPO learns nothing. Prints
+the same by thirds of the training, and how many chains were right and how many cut off.
 """
 
 import argparse
+import itertools
 from collections import defaultdict
 from pathlib import Path
+from statistics import mean, median
 from typing import Any
 
 import matplotlib
@@ -29,6 +32,29 @@ def mean_logprobs(rollouts: list[Rollout]) -> dict[str, dict[int, float]]:
         source: {step: sum(values) / len(values) for step, values in by_step.items()}
         for source, by_step in found.items()
     }
+
+
+def table(folders: list[Path]) -> str:
+    """Return Markdown: a row for each third of a run's steps and source, the median and mean of -log pi a token."""
+    lines = ["| run | steps | chains | n | right | cut off | -log π a token: median | mean | measured |"]
+    lines.append("|" + "---|" * 9)
+    for path in folders:
+        rollouts = list(TrainingFolder(path).rollouts())
+        end = max((row.step for row in rollouts), default=-1) + 1
+        cuts = [end * part // 3 for part in range(4)]
+        for first, behind in itertools.pairwise(cuts):
+            for source in dict.fromkeys(row.source for row in rollouts):
+                rows = [row for row in rollouts if first <= row.step < behind and row.source == source]
+                if not rows:
+                    continue
+                known = [
+                    -row.sum_logprob / row.n_tokens for row in rows if row.sum_logprob is not None and row.n_tokens
+                ]
+                told = f"{median(known):.2f} | {mean(known):.2f}" if known else "– | –"
+                right, cut = sum(row.reward == 1 for row in rows), sum(row.finish_reason == "length" for row in rows)
+                name = f"{path.parent.name}, {path.name} | {first} to {behind - 1} | {source}"
+                lines.append(f"| {name} | {len(rows)} | {right} | {cut} | {told} | {len(known)} |")
+    return "\n".join(lines) + "\n"
 
 
 def draw(folders: list[Path]) -> Any:
@@ -63,7 +89,7 @@ def draw(folders: list[Path]) -> Any:
 
 
 def main() -> None:
-    """Draw one figure of all folders."""
+    """Draw one figure of all folders, and print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("-o", "--out", type=Path, default=Path("training-likelihood.svg"))
@@ -71,6 +97,7 @@ def main() -> None:
     for path in given.folders:
         if not TrainingFolder(path).rollouts_path.is_file():
             parser.exit(2, f"{path} has no rollouts.jsonl: a folder of an online training run is wanted\n")
+    print(table(given.folders), end="")
     draw(given.folders).savefig(given.out)
     print(given.out)
 

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -171,8 +172,25 @@ def test_panels_of_a_training_run(training: Path) -> None:
 def test_training_runs_become_a_figure(training: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     out = training / "likelihood.svg"
     run(training_likelihood.main, monkeypatch, training, training, "-o", out)
-    assert capsys.readouterr().out == f"{out}\n"
+    assert capsys.readouterr().out == training_likelihood.table([training, training]) + f"{out}\n"
     assert texts(out).count("<!-- grpo, seed-0 -->") == 2
+
+
+def test_the_thirds_of_a_training_run(tmp_path: Path) -> None:
+    path = tmp_path / "grpo" / "seed-0"
+    path.mkdir(parents=True)
+    cut = replace(rollout(4, "expert", 0, 2, None, 0.0), finish_reason="length")
+    # six steps: the second of two thirds has no chains
+    rows = [*ROLLOUTS, cut, rollout(5, "own", 0, 4, -8.0, None)]
+    TrainingFolder(path).rollouts_path.write_bytes(b"".join(encode(row) for row in rows))
+    told = training_likelihood.table([path]).splitlines()
+    assert [line.removeprefix("| grpo, seed-0 | ") for line in told[2:]] == [
+        "0 to 1 | own | 5 | 3 | 0 | 0.50 | 0.73 | 3 |",
+        "0 to 1 | self_explanation | 1 | 0 | 0 | 0.10 | 0.10 | 1 |",
+        "0 to 1 | expert | 2 | 0 | 0 | 17.00 | 17.00 | 1 |",
+        "4 to 5 | own | 1 | 0 | 0 | 2.00 | 2.00 | 1 |",
+        "4 to 5 | expert | 1 | 0 | 1 | – | – | 0 |",
+    ]
 
 
 def test_a_folder_without_rollouts(training: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
