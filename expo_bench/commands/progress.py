@@ -99,16 +99,22 @@ class TerminalProgress:
             console=self._console,
             disable=not sys.stderr.isatty(),
         )
-        self._ended = threading.Event()
+        self._going: list[Stage] = []
+        """Those that the log tells of, the last one now; an evaluation stands in the midst of training."""
+        self._begun = threading.Event()
+        self._ended = False
 
     def __enter__(self) -> "TerminalProgress":
         self._bars.start()
+        if self._bars.disable:
+            threading.Thread(target=self._log, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
+        self._ended = True
+        self._begun.set()
         self._bars.stop()
 
     def note(self, text: str) -> None:
@@ -121,23 +127,27 @@ class TerminalProgress:
         """Begin a stage; see `evaluation.Progress`."""
         begun = Stage(stage, total, done, gauge, beside)
         task = self._bars.add_task(stage, total=total, completed=done, stage=begun)
-        self._ended.set()
-        self._ended = threading.Event()
         if self._bars.disable and done < total:
-            threading.Thread(target=self._log, args=(begun, self._ended), daemon=True).start()
+            self._going.append(begun)
+            self._begun.set()
 
         def advance(n_tokens: int) -> None:
             begun.advance(n_tokens)
             self._bars.update(task, advance=1)
             if self._bars.disable and begun.done == total:
-                self._ended.set()
+                self._going.remove(begun)
                 self.note(begun.line())
 
         return advance
 
-    def _log(self, stage: Stage, ended: threading.Event) -> None:
-        """Print the stage's line soon after it began and then now and again, until it ends."""
+    def _log(self) -> None:
+        """Print the newest stage's line soon after it began and then now and again, until all ends."""
         wait = _FIRST_LINE_SECONDS
-        while not ended.wait(wait):
-            self.note(stage.line())
-            wait = _LOG_SECONDS
+        while True:
+            begun = self._begun.wait(wait)
+            if self._ended:
+                return
+            self._begun.clear()
+            wait = _FIRST_LINE_SECONDS if begun else _LOG_SECONDS
+            for stage in () if begun else self._going[-1:]:
+                self.note(stage.line())

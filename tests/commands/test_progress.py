@@ -72,6 +72,28 @@ def test_a_log_has_a_line_before_the_first_sample_is_whole(
     assert lines[-1].startswith("sampling 2/2  ")
 
 
+def test_the_log_goes_on_with_training_after_an_evaluation_in_its_midst(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "_FIRST_LINE_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "_LOG_SECONDS", 0.01)
+    said = {name: threading.Event() for name in ("training 1/2", "sampling 0/1", "training 2/2")}
+
+    class Heard(TerminalProgress):
+        def note(self, text: str) -> None:
+            said.setdefault(text.partition("  ")[0], threading.Event()).set()
+
+    with Heard() as shown:
+        train = shown.start("training", 2, 0)
+        train(0)
+        assert said["training 1/2"].wait(5)
+        sample = shown.start("sampling", 1, 0)
+        assert said["sampling 0/1"].wait(5)
+        sample(0)
+        said["training 1/2"].clear()
+        assert said["training 1/2"].wait(5)
+        train(0)
+    assert said["training 2/2"].is_set()
+
+
 def test_the_engine_tells_what_it_writes() -> None:
     engine = TransformersEngine(EngineSpec(model="micro"))
     questions = [
