@@ -8,6 +8,7 @@ the same by thirds of the training, and how many chains were right and how many 
 import argparse
 import itertools
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -22,24 +23,30 @@ from expo_bench import Rollout, TrainingFolder, zero_reward
 COLOURS = {"own": "#0072B2", "self_explanation": "#009E73", "expert": "#D55E00"}
 
 
+def per_token(rollouts: list[Rollout]) -> list[float]:
+    """Return log pi(chain | question) / tokens of the chains that were measured."""
+    return [row.sum_logprob / row.n_tokens for row in rollouts if row.sum_logprob is not None and row.n_tokens]
+
+
 def mean_logprobs(rollouts: list[Rollout]) -> dict[str, dict[int, float]]:
     """Return, by source and step, the mean over chains of log pi(chain | question) / tokens, where it was measured."""
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[int, list[Rollout]]] = defaultdict(lambda: defaultdict(list))
     for row in rollouts:
-        if row.sum_logprob is not None and row.n_tokens:
-            found[row.source][row.step].append(row.sum_logprob / row.n_tokens)
-    return {
-        source: {step: sum(values) / len(values) for step, values in by_step.items()}
-        for source, by_step in found.items()
-    }
+        if per_token([row]):
+            found[row.source][row.step].append(row)
+    return {source: {step: mean(per_token(rows)) for step, rows in by.items()} for source, by in found.items()}
 
 
-def table(folders: list[Path]) -> str:
+def read(folders: list[Path]) -> list[tuple[str, list[Rollout]]]:
+    """Return the name, arm and seed, of each training folder and its rollouts."""
+    return [(f"{path.parent.name}, {path.name}", list(TrainingFolder(path).rollouts())) for path in folders]
+
+
+def table(runs: Sequence[tuple[str, list[Rollout]]]) -> str:
     """Return Markdown: a row for each third of a run's steps and source, the median and mean of -log pi a token."""
     lines = ["| run | steps | chains | n | right | cut off | -log π a token: median | mean | measured |"]
     lines.append("|" + "---|" * 9)
-    for path in folders:
-        rollouts = list(TrainingFolder(path).rollouts())
+    for name, rollouts in runs:
         end = max((row.step for row in rollouts), default=-1) + 1
         cuts = [end * part // 3 for part in range(4)]
         for first, behind in itertools.pairwise(cuts):
@@ -47,29 +54,26 @@ def table(folders: list[Path]) -> str:
                 rows = [row for row in rollouts if first <= row.step < behind and row.source == source]
                 if not rows:
                     continue
-                known = [
-                    -row.sum_logprob / row.n_tokens for row in rows if row.sum_logprob is not None and row.n_tokens
-                ]
-                told = f"{median(known):.2f} | {mean(known):.2f}" if known else "– | –"
+                known = per_token(rows)
+                told = f"{-median(known):.2f} | {-mean(known):.2f}" if known else "– | –"
                 right, cut = sum(row.reward == 1 for row in rows), sum(row.finish_reason == "length" for row in rows)
-                name = f"{path.parent.name}, {path.name} | {first} to {behind - 1} | {source}"
-                lines.append(f"| {name} | {len(rows)} | {right} | {cut} | {told} | {len(known)} |")
+                part = f"{first} to {behind - 1} | {source}"
+                lines.append(f"| {name} | {part} | {len(rows)} | {right} | {cut} | {told} | {len(known)} |")
     return "\n".join(lines) + "\n"
 
 
-def draw(folders: list[Path]) -> Any:
-    """Return a figure with two panels a folder: log-probabilities above, zero-reward groups below."""
+def draw(runs: Sequence[tuple[str, list[Rollout]]]) -> Any:
+    """Return a figure with two panels a run: log-probabilities above, zero-reward groups below."""
     figure, panels = plt.subplots(
-        2, len(folders), figsize=(1 + 3.6 * len(folders), 5), squeeze=False, sharex="col", sharey="row",
+        2, len(runs), figsize=(1 + 3.6 * len(runs), 5), squeeze=False, sharex="col", sharey="row",
         layout="constrained",
     )  # fmt: skip
-    for (above, below), path in zip(panels.T, folders, strict=True):
-        rollouts = list(TrainingFolder(path).rollouts())
+    for (above, below), (title, rollouts) in zip(panels.T, runs, strict=True):
         for source, curve in mean_logprobs(rollouts).items():
             above.plot(list(curve), list(curve.values()), label=source.replace("_", " "), color=COLOURS[source])
         # chains of the expert are hundreds of times less likely than the policy's own
         above.set_yscale("symlog", linthresh=0.01)
-        above.set_title(f"{path.parent.name}, {path.name}", fontsize=9)
+        above.set_title(title, fontsize=9)
         ledger = zero_reward(rollouts)
         for share, style in (("all_wrong", "-"), ("all_right", ":")):
             levels = sorted({row.level for row in ledger}, key=lambda level: level or 0)
@@ -97,8 +101,9 @@ def main() -> None:
     for path in given.folders:
         if not TrainingFolder(path).rollouts_path.is_file():
             parser.exit(2, f"{path} has no rollouts.jsonl: a folder of an online training run is wanted\n")
-    print(table(given.folders), end="")
-    draw(given.folders).savefig(given.out)
+    runs = read(given.folders)
+    print(table(runs), end="")
+    draw(runs).savefig(given.out)
     print(given.out)
 
 

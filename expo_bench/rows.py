@@ -15,6 +15,12 @@ STATUSES: tuple[Status, ...] = ("graded", "no_answer", "truncated", "timeout", "
 TELLING = ("graded", "no_answer", "truncated", "copied")
 """Statuses that tell whether the policy solved the problem: without an answer it did not. The others tell nothing."""
 
+
+def solved(status: Status, correct: bool | None) -> bool | None:
+    """Return whether a sample of this grade solved its problem; None where nobody can tell."""
+    return correct is True if status in TELLING else None
+
+
 Source = Literal["expert", "self_explanation", "own_correct", "own_incorrect", "rationalised", "imported"]
 SOURCES: tuple[Source, ...] = (
     "expert", "self_explanation", "own_correct", "own_incorrect", "rationalised", "imported",

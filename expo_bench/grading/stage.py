@@ -11,7 +11,7 @@ from expo_bench.errors import UserError
 from expo_bench.grading.judge import GRADER, Attempt, Judge, Verdict
 from expo_bench.grading.misread import Misread
 from expo_bench.grading.rivals import RIVALS
-from expo_bench.rows import TELLING, Grade
+from expo_bench.rows import Grade, solved
 from expo_bench.storage.row_files import Appender
 from expo_bench.storage.run_folder import RunFolder
 
@@ -50,7 +50,7 @@ def grade(
     def count(one: Grade | Verdict) -> None:
         counts[one.status] += 1
         if on_grade:
-            on_grade(bool(one.correct) if one.status in TELLING else None)
+            on_grade(solved(one.status, one.correct))
 
     with _open(judge) as judge, Appender(run.grades_path(grader)) as grades:
         classes = _Classes(judge)

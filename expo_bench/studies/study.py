@@ -7,6 +7,7 @@ evaluation.
 """
 
 import os
+import re
 import selectors
 import shutil
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,8 @@ from expo_bench.studies.fork_server import ForkServer
 from expo_bench.trainers.recipe import Recipe
 from expo_bench.trainers.training import differing_keys, load_recipe, recipe_yaml
 
+_STAGE = re.compile(r"[^\W\d][^/:]* \d+/\d+(?=  |$)")
+"""The beginning of a line of progress in a run's log."""
 _RESERVED = (".", "..", "candidates", "figures", "ledger", "rates")
 
 
@@ -274,21 +277,27 @@ def _log_path(run: Run) -> Path:
 
 
 class _Going:
-    """What the runs of this moment are at, as the last lines of their logs say: a study takes hours."""
+    """What the runs of this moment are at, as the stages in their logs say: a study takes hours."""
 
     def __init__(self) -> None:
         self.runs: list[Run] = []
 
     def told(self) -> str:
-        """Return the arm and the stage of each."""
-        return ", ".join(f"{run.arm}: {_said(run).partition('  ')[0] or 'begins'}" for run in tuple(self.runs))
+        """Return the arm and the newest stage of each."""
+        return ", ".join(f"{run.arm}: {_stage(run)}" for run in tuple(self.runs))
 
 
-def _said(run: Run) -> str:
-    if not _log_path(run).is_file():
-        return ""
-    return _log_path(run).read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+def _stage(run: Run) -> str:
+    # warnings stand between, some of them of several lines
+    stages = (_STAGE.match(line) for line in reversed(_log_lines(run)))
+    return next((stage[0] for stage in stages if stage), "begins")
+
+
+def _log_lines(run: Run) -> list[str]:
+    path = _log_path(run)
+    return path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.is_file() else []
 
 
 def _last_line(run: Run) -> str:
-    return f"{_said(run) or 'no output'} (see {_log_path(run)})"
+    lines = _log_lines(run)
+    return f"{lines[-1] if lines else 'no output'} (see {_log_path(run)})"

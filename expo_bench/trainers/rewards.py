@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from expo_bench.grading.judge import Attempt, Judge, Verdict
-from expo_bench.rows import TELLING, Grade, Problem
+from expo_bench.rows import Grade, Problem, solved
 
 
 class GoldAnswerReward:
@@ -34,4 +34,5 @@ class GoldAnswerReward:
 
 def reward(verdict: Verdict | Grade) -> float | None:
     """Return 1.0, 0.0 or None; see `GoldAnswerReward`."""
-    return float(bool(verdict.correct)) if verdict.status in TELLING else None
+    told = solved(verdict.status, verdict.correct)
+    return None if told is None else float(told)

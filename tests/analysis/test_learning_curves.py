@@ -160,7 +160,7 @@ def test_means_are_over_chains_that_were_measured() -> None:
 
 
 def test_panels_of_a_training_run(training: Path) -> None:
-    above, below = training_likelihood.draw([training]).axes
+    above, below = training_likelihood.draw(training_likelihood.read([training])).axes
     lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in below.lines}
     # the only group is all wrong at step 0 and all right at step 1
     assert lines == {"all wrong, level 3": ([0, 1], [1.0, 0.0]), "all right, level 3": ([0, 1], [0.0, 1.0])}
@@ -172,7 +172,10 @@ def test_panels_of_a_training_run(training: Path) -> None:
 def test_training_runs_become_a_figure(training: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     out = training / "likelihood.svg"
     run(training_likelihood.main, monkeypatch, training, training, "-o", out)
-    assert capsys.readouterr().out == training_likelihood.table([training, training]) + f"{out}\n"
+    assert (
+        capsys.readouterr().out
+        == training_likelihood.table(training_likelihood.read([training, training])) + f"{out}\n"
+    )
     assert texts(out).count("<!-- grpo, seed-0 -->") == 2
 
 
@@ -183,7 +186,7 @@ def test_the_thirds_of_a_training_run(tmp_path: Path) -> None:
     # six steps: the second of two thirds has no chains
     rows = [*ROLLOUTS, cut, rollout(5, "own", 0, 4, -8.0, None)]
     TrainingFolder(path).rollouts_path.write_bytes(b"".join(encode(row) for row in rows))
-    told = training_likelihood.table([path]).splitlines()
+    told = training_likelihood.table(training_likelihood.read([path])).splitlines()
     assert [line.removeprefix("| grpo, seed-0 | ") for line in told[2:]] == [
         "0 to 1 | own | 5 | 3 | 0 | 0.50 | 0.73 | 3 |",
         "0 to 1 | self_explanation | 1 | 0 | 0 | 0.10 | 0.10 | 1 |",

@@ -242,6 +242,27 @@ def test_samples_without_verdicts_are_judged_while_one_looks(tmp_path: Path) -> 
     assert not run.grades_path(GRADER).exists()
 
 
+def test_verdicts_while_one_looks_see_the_problem(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", n_problems=1, n=2, finished=False)
+    run.metrics_path.unlink()
+    run.grades_path(GRADER).unlink()
+    run.write_problems([fakes.problem(0, question="What is $3+4$?", answer="7")])
+    # what is copied from the problem is no answer, though it equals the gold one
+    texts = ("\\boxed{3+4}", "\\boxed{7}")
+    run.samples_path.write_bytes(b"".join(encode(fakes.sample(0, at, text=text)) for at, text in enumerate(texts)))
+    pages = Pages(Shelf(tmp_path, running_rate))
+    try:
+        page = pages.page("run/index.html", {}) or ""
+        for _ in range(20):
+            if "1 problems, 2 samples, judged here" in page:
+                break
+            page = pages.page("run/index.html", {}) or ""
+    finally:
+        pages.close()
+    assert "1 problems, 2 samples, judged here" in page
+    assert "50.0<small>%" in page
+
+
 @pytest.mark.parametrize("address", ["index.html", "hostile/index.html", "hostile/samples.html"])
 def test_text_of_models_is_escaped_and_the_policy_is_strict(client: TestClient, address: str) -> None:
     answer = client.get(f"/{address}", params={"q": HOSTILE[3]} if "samples" in address else {})

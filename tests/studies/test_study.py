@@ -11,7 +11,16 @@ from expo_bench.errors import UserError
 from expo_bench.storage.row_files import write_atomically
 from expo_bench.storage.run_folder import RunFolder
 from expo_bench.studies.learning_curves import learning_curves
-from expo_bench.studies.study import Study, _take_base_evaluation, candidates_config, check_arms, load_study, runs
+from expo_bench.studies.study import (
+    Study,
+    _Going,
+    _log_path,
+    _take_base_evaluation,
+    candidates_config,
+    check_arms,
+    load_study,
+    runs,
+)  # fmt: skip
 
 SHARED = {
     "model": "micro", "benchmark": "micro", "levels": [1], "limit": 8, "steps": 2, "prompts_per_step": 2,
@@ -218,3 +227,15 @@ def test_packages_that_are_missing_end_a_study_before_anything_starts(tmp_path, 
 def test_no_finished_run(tmp_path):
     with pytest.raises(UserError, match="no run of the study is finished"):
         learning_curves(runs(study(), tmp_path))
+
+
+def test_a_study_tells_the_newest_stage_of_a_run_whatever_stands_behind_it(tmp_path):
+    run = runs(study(), tmp_path)[0]
+    going = _Going()
+    assert going.told() == ""
+    going.runs.append(run)
+    assert going.told() == "grpo: begins"
+    log = _log_path(run)
+    log.parent.mkdir(parents=True)
+    log.write_text("training 1/2  9 tokens/s\ngrading by expo-bench-2 4/4\n1 of 4 samples: 3/4\n  ... hold 1/2 of it\n")
+    assert going.told() == "grpo: grading by expo-bench-2 4/4"
