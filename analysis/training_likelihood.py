@@ -79,7 +79,7 @@ def draw(runs: Sequence[tuple[str, list[Rollout]]]) -> Any:
             levels = sorted({row.level for row in ledger}, key=lambda level: level or 0)
             for level in levels:
                 rows = [row for row in ledger if row.level == level]
-                name = f"{share.replace('_', ' ')}, level {level}"
+                name = share.replace("_", " ") + (f", level {level}" if level is not None else "")
                 below.plot(
                     [r.step for r in rows], [getattr(r, share) for r in rows], style, color="#555555", label=name
                 )

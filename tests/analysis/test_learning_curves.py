@@ -169,6 +169,11 @@ def test_panels_of_a_training_run(training: Path) -> None:
     assert above.get_title() == "grpo, seed-0"
 
 
+def test_problems_without_levels_have_none_in_the_figure() -> None:
+    _, below = training_likelihood.draw([("grpo", [replace(row, level=None) for row in ROLLOUTS])]).axes
+    assert [line.get_label() for line in below.lines] == ["all wrong", "all right"]
+
+
 def test_training_runs_become_a_figure(training: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     out = training / "likelihood.svg"
     run(training_likelihood.main, monkeypatch, training, training, "-o", out)
